@@ -1,0 +1,45 @@
+"""The errors a user can meet, one type per cause, each message one sentence that says what to do."""
+
+
+class PixelCAMError(Exception):
+    """Base of every expected failure; its text is shown to people as it is, without a traceback."""
+
+
+class ImageError(PixelCAMError):
+    """An image is missing, truncated, of a foreign format, or of a shape that cannot be used."""
+
+
+class CheckpointError(PixelCAMError):
+    """A model file is not a PixelCAM checkpoint, is damaged, or does not fit its own metadata."""
+
+
+class ModelNotFoundError(PixelCAMError):
+    """A model name resolves to nothing that is at hand."""
+
+
+class DatasetError(PixelCAMError):
+    """A data set's folder, fold file, index or mask is missing or contradicts itself."""
+
+
+class SeedsError(PixelCAMError):
+    """Exported seeds are missing, empty, or do not fit their image."""
+
+
+class OutputError(PixelCAMError):
+    """A result cannot be written: read-only folder, full disk, or a file in the way."""
+
+
+class DeviceError(PixelCAMError):
+    """The asked-for compute device is absent or ran out of memory."""
+
+
+class ConfigError(PixelCAMError):
+    """A setting is unknown or out of its range."""
+
+
+class RunError(PixelCAMError):
+    """A run folder is damaged, or its job died without saying why."""
+
+
+class CancelledError(Exception):
+    """The user cancelled; not a failure, so not a `PixelCAMError`."""
