@@ -1,0 +1,42 @@
+# The commands people type. `make help` lists them.
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+QT_API ?= pyqt6
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PYTHON QT_API
+
+.PHONY: help setup demo test lint bench constraints system-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: system-check $(STAMP) ## install everything into .venv
+
+demo: system-check $(STAMP) ## run the whole loop on a real image; pictures and files go to demo-output/
+	$(BIN)/pixelcam demo --out demo-output
+
+test: system-check $(STAMP) ## run the tests (QT_API=pyside6 for the other Qt binding)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## time each station of the loop on this machine
+	$(BIN)/python tools/bench.py
+
+constraints: ## compile constraints.txt anew from pyproject.toml
+	tools/bootstrap.sh constraints
+
+system-check:
+	@$(PYTHON) tools/system_check.py --install
+
+$(STAMP): pyproject.toml constraints.txt tools/bootstrap.sh
+	tools/bootstrap.sh
+	@touch $@
+
+clean: ## remove everything that was built or installed here
+	rm -rf .venv .uv build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache
