@@ -14,7 +14,7 @@ fail() {
 pip_setting() {
     "$python" -m pip config get "global.$1" 2>/dev/null || true
 }
-if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] && [ ! -e "${UV_CONFIG_FILE:-$HOME/.config/uv/uv.toml}" ]; then
+if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] && [ ! -e "${UV_CONFIG_FILE:-${HOME:-/}/.config/uv/uv.toml}" ]; then
     index=${PIP_INDEX_URL:-$(pip_setting index-url)}
     [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 fi
