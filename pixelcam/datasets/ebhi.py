@@ -1,0 +1,84 @@
+"""EBHI-SEG: colorectal biopsies in six classes with masks, split by case."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path, PurePosixPath
+
+from pixelcam.datasets.base import Dataset, Sample
+from pixelcam.datasets.splits import split_by_patient
+from pixelcam.errors import DatasetError
+
+FOLDS = 4
+VALPX_PER_CLASS = 5
+_COLUMNS = ("image", "mask", "class", "case")
+
+
+def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
+    """Open a split of EBHI-SEG (Shi et al. 2023, Frontiers in Medicine 10:1114673).
+
+    The folder holds ``index.csv`` with the columns image, mask, class and case, the first two relative
+    to the folder. A case is one patient whatever the case of its letters, and goes wholly to one split:
+    about 60 % of the images to train, 15 % to valcl, 25 % to test; each of the four folds tests on
+    another quarter of the cases. The masks of five images a class at most make up valpx. The published
+    images carry no pixel size.
+
+    Parameters
+    ----------
+    root
+        Folder of the data set.
+    split
+        One of `SPLITS`.
+    fold
+        0 to 3.
+
+    Raises
+    ------
+    DatasetError
+        The index or a file that it names is missing, or a class has too few cases to be in every split.
+    """
+    path = root / "index.csv"
+    rows = _read_index(path)
+    classes = tuple(sorted({row["class"] for row in rows}))
+    if len(classes) < 2:
+        raise DatasetError(f"{path} holds the one class {classes[0]}: at least two are needed.")
+    samples = [_sample(root, row, classes) for row in rows]
+    parts = split_by_patient(samples, classes, fold=fold, folds=FOLDS, valpx_per_class=VALPX_PER_CLASS)
+    chosen = parts[split]
+    absent = [
+        file for sample in chosen for file in (sample.image, sample.mask) if file and not file.is_file()
+    ]
+    if absent:
+        raise DatasetError(
+            f"{len(absent)} files of the {split} split that {path} names are missing; "
+            f"the first is {min(absent)}."
+        )
+    return Dataset("ebhi", classes, chosen, split=split, fold=fold)
+
+
+def _read_index(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+            columns = reader.fieldnames or ()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
+    lacking = [column for column in _COLUMNS if column not in columns]
+    if lacking:
+        raise DatasetError(f"{path} lacks the column {lacking[0]}: it needs image, mask, class and case.")
+    if not rows:
+        raise DatasetError(f"{path} lists no images.")
+    for number, row in enumerate(rows, 2):
+        if not (row["image"] and row["class"] and row["case"]):
+            raise DatasetError(f"Line {number} of {path} lacks its image, class or case.")
+    return rows
+
+
+def _sample(root: Path, row: dict[str, str], classes: tuple[str, ...]) -> Sample:
+    # Some stems stand in two classes, so the class is part of the name.
+    name = f"{row['class']}/{PurePosixPath(row['image']).stem}"
+    mask = root / row["mask"] if row["mask"] else None
+    return Sample(name, root / row["image"], classes.index(row["class"]), mask, row["case"].casefold())

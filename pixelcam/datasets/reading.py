@@ -1,0 +1,144 @@
+"""Read a sample's image and mask in the form that training and evaluation take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pixelcam.datasets.base import Sample
+from pixelcam.errors import DatasetError, ImageError
+
+IGNORE = 255
+"""Mask value of pixels that count neither as foreground nor as background."""
+
+IMAGE_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+"""Suffixes read as images; of several files with one stem the lossless ones, first in this order, win."""
+
+_PLAIN_MODES = frozenset({"RGB", "L", "P", "1"})
+_EXIF_ORIENTATION = 0x0112
+
+
+def load_image(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
+    """Return the image of a sample.
+
+    Parameters
+    ----------
+    sample
+        Which image.
+    size
+        Side in pixels of the square that the image is resized to, bilinearly and regardless of its
+        aspect ratio, as the evaluation protocol of weakly supervised localization does; None keeps the
+        image's own size.
+
+    Returns
+    -------
+    ndarray of uint8, (size, size, 3) or (height, width, 3)
+        Red, green and blue.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable, truncated or no image.
+    """
+    image = _open_rgb(sample.image)
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(image)
+
+
+def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
+    """Return the region of a sample.
+
+    Parameters
+    ----------
+    sample
+        Which image.
+    size
+        Side in pixels of the square that the mask is resized to, by nearest neighbour at the pixel
+        centres; None keeps the mask's own size.
+
+    Returns
+    -------
+    ndarray of uint8, (size, size) or (height, width)
+        1 in the region, 0 outside, 255 where to be ignored. All 0 for an image of a regionless class.
+
+    Raises
+    ------
+    DatasetError
+        The sample has no mask.
+    ImageError
+        A mask file is missing, unreadable, truncated or no image.
+    """
+    if sample.mask is None:
+        if not sample.regionless:
+            raise DatasetError(f"{sample.name} has no mask: only images with masks can be measured by pixel.")
+        width, height = image_size(sample.image) if size is None else (size, size)
+        return np.zeros((height, width), np.uint8)
+    mask = _read_nonzero(sample.mask, size).astype(np.uint8)
+    if sample.ignore is not None:
+        ignored = _read_nonzero(sample.ignore, size)
+        if ignored.shape != mask.shape:
+            raise DatasetError(f"The ignore mask of {sample.name} is not of the size of its mask.")
+        mask[ignored] = IGNORE
+    return mask
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) from the header of an image file.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _image_error(path, error) from error
+
+
+def _read_nonzero(path: Path, size: int | None) -> NDArray[np.bool_]:
+    try:
+        with Image.open(path) as mask:
+            channels = np.asarray(mask.convert("RGB") if mask.mode in ("P", "RGBA", "CMYK") else mask)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _image_error(path, error) from error
+    nonzero: NDArray[np.bool_] = (channels != 0).any(axis=2) if channels.ndim == 3 else channels != 0
+    if size is None:
+        return nonzero
+    rows, columns = (_nearest(length, size) for length in nonzero.shape)
+    return nonzero[np.ix_(rows, columns)]
+
+
+def _nearest(length: int, size: int) -> NDArray[np.intp]:
+    """Return for each of `size` pixels the one of `length` whose area holds its centre."""
+    return ((np.arange(size) * 2 + 1) * length // (2 * size)).astype(np.intp)
+
+
+def _open_rgb(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
+            if plain and image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
+                return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _image_error(path, error) from error
+    # Everything unusual (16 bits, transparency, CMYK, orientation) must look in training as it does when
+    # a user localizes it, so the one reader of images decides.
+    from pixelcam.slides import open_slide
+
+    return Image.fromarray(open_slide(path).read())
+
+
+def _image_error(path: Path, error: Exception) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{path} does not exist.")
+    if isinstance(error, PermissionError):
+        return ImageError(f"{path} cannot be read: permission denied.")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(f"{path} is not an image, or of a format that cannot be read.")
+    return ImageError(f"{path} is damaged or truncated and cannot be read: {error}.".replace("..", "."))
