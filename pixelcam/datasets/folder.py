@@ -122,7 +122,10 @@ def _samples_by_class(
     root: Path, part: str, classes: Sequence[str], regionless: frozenset[int]
 ) -> list[list[Sample]]:
     return [
-        _class_samples(root, part, name, label, label in regionless) for label, name in enumerate(classes)
+        _class_samples(root, part, name, label, label in regionless)
+        for label, name in enumerate(classes)
+        # A class may be absent from a validation or test folder; an empty folder is a mistake.
+        if (root / part / name).is_dir()
     ]
 
 

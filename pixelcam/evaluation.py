@@ -1,0 +1,262 @@
+"""Measure a model on a data set: where it sees the region, and whether it gets the label right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pixelcam import metrics
+from pixelcam.datasets import Dataset, Sample, load_image, load_mask
+from pixelcam.errors import CancelledError, CheckpointError, ConfigError
+from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+
+PROTOCOL_SIZE = 224
+"""Side in pixels at which maps and masks are compared, whatever size the model works at."""
+
+
+class Card(Protocol):
+    """What an evaluation must know of a model."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the image labels, in the order of the probabilities."""
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of the square images that the model takes."""
+
+    @property
+    def threshold(self) -> float:
+        """The threshold in [0, 1] chosen on validation images."""
+
+
+class Predictor(Protocol):
+    """A model as an evaluation needs it."""
+
+    @property
+    def card(self) -> Card:
+        """Classes, input size in pixels, and default threshold."""
+
+    def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return class probabilities (n, k) and foreground maps (n, s, s) of images (n, s, s, 3)."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The figures of one image; a figure that the image does not have is None.
+
+    Parameters
+    ----------
+    name
+        The sample's name.
+    label, predicted
+        Class names, the data set's and the model's.
+    dice, iou
+        In percent, at the evaluation's threshold; None without a mask, or where mask and region are empty.
+    """
+
+    name: str
+    label: str
+    predicted: str
+    dice: float | None
+    iou: float | None
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The figures of a model on a data set, in percent (0 to 100); None where there is none to give.
+
+    Parameters
+    ----------
+    pxap
+        Pixel average precision over the pooled pixels of all images with masks.
+    chance_pxap
+        PxAP of a map that knows nothing: the share of foreground pixels.
+    accuracy
+        Share of images whose label is right, among those whose class the model knows.
+    dice, iou
+        Means over the images in which the mask or the region has a pixel, at `threshold`.
+    threshold
+        In [0, 1]: a pixel is region where its foreground score reaches it.
+    images
+        Number of images, with and without masks.
+    per_image
+        One entry an image, in the data set's order.
+    foreground, background
+        Pooled histograms of `metrics.score_histograms`, from which validation chooses a threshold.
+    """
+
+    pxap: float | None
+    chance_pxap: float | None
+    accuracy: float | None
+    dice: float | None
+    iou: float | None
+    threshold: float
+    images: int
+    per_image: tuple[ImageScore, ...]
+    foreground: metrics.Histogram
+    background: metrics.Histogram
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the figures under their published names, without the per-image ones."""
+        return {
+            "pxap": self.pxap,
+            "chance_pxap": self.chance_pxap,
+            "accuracy": self.accuracy,
+            "dice": self.dice,
+            "iou": self.iou,
+            "threshold": self.threshold,
+            "images": self.images,
+        }
+
+
+def evaluate(
+    localizer: Predictor,
+    dataset: Dataset,
+    *,
+    threshold: float | None = None,
+    size: int = PROTOCOL_SIZE,
+    batch_size: int = 16,
+    on_event: EventSink = ignore_events,
+    should_stop: StopCheck = never_stop,
+) -> EvaluationResult:
+    """Measure a model on a data set.
+
+    Images are resized to the model's input size, its maps bilinearly to `size`, masks by nearest
+    neighbour to `size`. Classes are matched by name, so that a model can be measured on another data
+    set: without a class in common there is no accuracy, only localization.
+
+    Parameters
+    ----------
+    localizer
+        The model.
+    dataset
+        Its samples without masks count for the accuracy only.
+    threshold
+        In [0, 1], for Dice and IoU; None takes the model's own, which was chosen on validation images.
+    size
+        Side in pixels at which maps and masks are compared.
+    batch_size
+        Images in one forward pass.
+
+    Raises
+    ------
+    ConfigError
+        The threshold is outside [0, 1].
+    CheckpointError
+        The model gives NaN.
+    CancelledError
+        The user asked to stop: half an evaluation is none.
+    """
+    chosen = localizer.card.threshold if threshold is None else threshold
+    if not 0 <= chosen <= 1:
+        raise ConfigError(f"The threshold is {chosen:g}: it must lie between 0 and 1.")
+    total = len(dataset)
+    on_event(Event("started", "evaluate", step=0, total=total))
+    tally = _Tally(dataset.classes, localizer.card.classes, chosen)
+    for start, batch in _batches(dataset.samples, batch_size):
+        if should_stop() is not Stop.NO:
+            raise CancelledError(f"The evaluation was stopped after {start} of {total} images.")
+        images = np.stack([load_image(sample, localizer.card.input_size) for sample in batch])
+        probabilities, foreground = localizer.predict_batch(images)
+        for sample, classes, scores in zip(batch, probabilities, _resized(foreground, size), strict=True):
+            tally.add(sample, classes, scores)
+        on_event(Event("step", "evaluate", step=start + len(batch), total=total))
+    result = tally.result()
+    for sentence in tally.warnings():
+        on_event(Event("warning", "evaluate", message=sentence))
+    figures = {key: value for key, value in result.to_json().items() if value is not None}
+    on_event(Event("done", "evaluate", step=total, total=total, metrics=figures))
+    return result
+
+
+class _Tally:
+    """Adds up images one by one, so that no map outlives its batch."""
+
+    def __init__(self, classes: Sequence[str], model_classes: Sequence[str], threshold: float) -> None:
+        self._classes, self._model_classes, self._threshold = classes, model_classes, threshold
+        known = {name.casefold() for name in model_classes}
+        self._shared = {name for name in classes if name.casefold() in known}
+        self._foreground = np.zeros(metrics.BINS, np.int64)
+        self._background = np.zeros(metrics.BINS, np.int64)
+        self._scores: list[ImageScore] = []
+        self._masked = 0
+
+    def add(self, sample: Sample, probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        if not (np.isfinite(probabilities).all() and np.isfinite(scores).all()):
+            raise CheckpointError(
+                f"The model gives NaN for {sample.name}: its weights are damaged, take another checkpoint."
+            )
+        dice = iou = math.nan
+        if sample.has_mask:
+            mask = load_mask(sample, scores.shape[0])
+            foreground, background = metrics.score_histograms(scores, mask)
+            self._foreground += foreground
+            self._background += background
+            self._masked += 1
+            dice, iou = metrics.dice_iou(scores >= self._threshold, mask)
+        predicted = self._model_classes[int(np.argmax(probabilities))]
+        label = self._classes[sample.label]
+        self._scores.append(ImageScore(sample.name, label, predicted, _or_none(dice), _or_none(iou)))
+
+    def result(self) -> EvaluationResult:
+        judged = [score for score in self._scores if score.label in self._shared]
+        right = metrics.accuracy(
+            [score.predicted.casefold() for score in judged], [score.label.casefold() for score in judged]
+        )
+        dice = [score.dice for score in self._scores if score.dice is not None]
+        iou = [score.iou for score in self._scores if score.iou is not None]
+        return EvaluationResult(
+            pxap=_or_none(metrics.pxap(self._foreground, self._background)),
+            chance_pxap=_or_none(metrics.chance_pxap(self._foreground, self._background)),
+            accuracy=_or_none(right),
+            dice=float(np.mean(dice)) if dice else None,
+            iou=float(np.mean(iou)) if iou else None,
+            threshold=self._threshold,
+            images=len(self._scores),
+            per_image=tuple(self._scores),
+            foreground=self._foreground,
+            background=self._background,
+        )
+
+    def warnings(self) -> Iterator[str]:
+        if not self._shared:
+            yield (
+                f"The model's classes ({', '.join(self._model_classes)}) are none of the data set's "
+                f"({', '.join(self._classes)}), so there is no accuracy."
+            )
+        elif unknown := [name for name in self._classes if name not in self._shared]:
+            names = ", ".join(unknown)
+            yield f"The model does not know the class {names}: its images are left out of the accuracy."
+        if not self._masked:
+            yield "No image has a mask, so there is no PxAP, Dice or IoU."
+        elif not self._foreground.any():
+            yield "No mask holds a foreground pixel, so PxAP is not defined."
+        elif self._masked < len(self._scores):
+            share = f"{self._masked} of {len(self._scores)}"
+            yield f"Only {share} images have a mask: PxAP, Dice and IoU are of these."
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[tuple[int, Sequence[Sample]]]:
+    for start in range(0, len(samples), size):
+        yield start, samples[start : start + size]
+
+
+def _resized(maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return maps (n, h, w) bilinearly resized to (n, size, size), pixel areas aligned."""
+    if maps.shape[1:] == (size, size):
+        return maps
+    batch = torch.from_numpy(np.ascontiguousarray(maps, np.float32))[:, None]
+    resized = torch.nn.functional.interpolate(batch, (size, size), mode="bilinear", align_corners=False)
+    result: NDArray[np.float32] = resized[:, 0].clamp(0, 1).numpy()
+    return result
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
