@@ -28,8 +28,8 @@ lint: $(STAMP) ## check style, format and types
 bench: $(STAMP) ## time each station of the loop on this machine
 	$(BIN)/python tools/bench.py
 
-constraints: ## compile constraints.txt anew from pyproject.toml
-	tools/bootstrap.sh constraints
+constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	tools/bootstrap.sh constraints $(ARGS)
 
 system-check:
 	@$(PYTHON) tools/system_check.py --install

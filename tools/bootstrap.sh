@@ -39,12 +39,13 @@ else
 fi
 case ${1:-install} in
 constraints)
+    shift
     exec "$uv" pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make constraints" \
-        --output-file constraints.txt pyproject.toml
+        --output-file constraints.txt "$@" pyproject.toml
     ;;
 install) ;;
-*) fail "usage: tools/bootstrap.sh [install|constraints]" ;;
+*) fail "usage: tools/bootstrap.sh [install|constraints [uv options]]" ;;
 esac
 
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -1,7 +1,7 @@
-"""Check that this machine can open a napari window without a screen, and with `--install` make it so where apt can.
+"""Check that this machine can open a napari window without a screen; `--install` makes it so where apt can.
 
-Prints one line and exits 1 where something is missing that cannot be installed from here. Set PIXELCAM_NO_APT=1 to
-leave the machine as it is.
+Prints one line and exits 1 where something is missing that cannot be installed from here.
+Set PIXELCAM_NO_APT=1 to leave the machine as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYSTEM = runpy.run_path(str(Path(__file__).resolve().parent.parent / "pixelcam" 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--install", action="store_true", help="install what is missing with apt-get, where allowed")
+    parser.add_argument("--install", action="store_true", help="install what is missing with apt-get")
     install = parser.parse_args().install
     needs = SYSTEM["missing"]()
     if needs and install:
@@ -48,11 +48,15 @@ def apt_command() -> list[str] | None:
 
 
 def apt_install(command: list[str], packages: list[str]) -> bool:
-    """Install `packages`; on failure print apt-get's last lines."""
+    """Install `packages`; on failure print apt-get's last lines and return False."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         done = subprocess.run(
-            [*command, "-qq", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [*command, "-qq", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
     if done.returncode:
         print("\n".join((done.stdout + done.stderr).splitlines()[-5:]), file=sys.stderr)
