@@ -49,10 +49,10 @@ def output_error(path: Path, error: Exception) -> OutputError | None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
 
-    The folder is made where it is missing. The temporary name keeps the suffix of `path`, because some writers
-    choose the format by it. The bytes are flushed to the disk before the rename, so that after a crash there is
-    either the old file or the new one. Keep everything but the writing itself out of the block: every `OSError`
-    raised inside it is taken for a failure to write.
+    The folder is made where it is missing. The temporary name keeps the suffix of `path`, because some
+    writers choose the format by it. The bytes are flushed to the disk before the rename, so that after a
+    crash there is either the old file or the new one. Keep everything but the writing itself out of the
+    block: every `OSError` raised inside it is taken for a failure to write.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

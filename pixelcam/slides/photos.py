@@ -1,0 +1,154 @@
+"""Images that are read whole: PNG, JPEG, WebP, BMP, GIF, JPEG 2000."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from pixelcam.errors import ImageError
+from pixelcam.slides.pixels import array_to_rgb, cmyk_to_rgb, on_white, to_uint8, white_of
+
+MAX_PIXELS = 400_000_000
+"""The largest image read whole: 20,000 x 20,000 pixels, 1.2 GB as RGB."""
+
+# Named, so that Pillow tries no format that runs an outside program, as EPS does.
+Image.init()
+_FORMATS = [name for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM") if name in Image.OPEN]
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_pillow_lock = threading.Lock()
+
+
+def open_photo(path: Path, readable: str) -> NDArray[np.uint8]:
+    """Read a non-TIFF image as (h, w, 3) RGB.
+
+    Parameters
+    ----------
+    path
+        The file.
+    readable
+        The formats that people may give, for the message about a file that is none of them.
+
+    Raises
+    ------
+    ImageError
+        The file is no image, truncated, damaged, larger than `MAX_PIXELS`, or an animation.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    if _ends_early(data):
+        raise ImageError(_damaged(path))
+    with _pillow_as_needed():
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                _check(image, path)
+                image.load()
+                return _to_rgb(image, data, str(path))
+        except UnidentifiedImageError as error:
+            if data.startswith((_PNG_START, _JPEG_START)):
+                raise ImageError(_damaged(path)) from error
+            raise ImageError(f"{path} is not an image that can be read; give a {readable} file.") from error
+        except ImageError:
+            raise
+        except MemoryError as error:
+            raise ImageError(f"{path} does not fit into memory; save it as a pyramidal TIFF.") from error
+        except Exception as error:  # Pillow's decoders raise whatever they stumble over
+            raise ImageError(_damaged(path)) from error
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is truncated or damaged; copy it again from its source."
+
+
+@contextmanager
+def _pillow_as_needed() -> Iterator[None]:
+    """Let Pillow open large images and refuse truncated ones, whatever the rest of the process has set.
+
+    `MAX_PIXELS` replaces Pillow's own limit, which is too low for a scan. A plugin that has switched
+    `LOAD_TRUNCATED_IMAGES` on would otherwise give gray where the file ends early.
+    """
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _ends_early(data: bytes) -> bool:
+    """Tell whether a PNG or JPEG lacks its end mark, which decoders forgive."""
+    if data.startswith(_PNG_START):
+        return _PNG_END not in data
+    if data.startswith(_JPEG_START):
+        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+    return False
+
+
+def _check(image: Image.Image, path: Path) -> None:
+    """Refuse what is too large or is not one picture, before any pixel is decoded."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that "
+            "are read whole; save it as a tiled, pyramidal TIFF."
+        )
+    frames = getattr(image, "n_frames", 1)
+    # The further pictures of an MPO are previews and views of the first.
+    if frames > 1 and image.format != "MPO":
+        raise ImageError(f"{path} is an animation of {frames} pictures; save the one that is meant as a PNG.")
+
+
+def _to_rgb(image: Image.Image, data: bytes, subject: str) -> NDArray[np.uint8]:
+    """Convert a loaded Pillow image to (h, w, 3), upright."""
+    orientation = image.getexif().get(0x0112, 1)
+    if _is_deep_colour(data):
+        # Pillow would keep the upper byte of each sample, which is black for 12 bits in 16.
+        return upright(_deep_to_rgb(imagecodecs.png_decode(data), subject), orientation)
+    if image.mode.startswith("I") or image.mode == "F":
+        return upright(array_to_rgb(np.asarray(image), subject), orientation)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "CMYK":
+        return cmyk_to_rgb(np.asarray(image))
+    if image.has_transparency_data:
+        pixels = np.asarray(image.convert("RGBA"))
+        return np.ascontiguousarray(on_white(pixels[..., :3], pixels[..., 3]))
+    return np.array(image.convert("RGB"))
+
+
+def _is_deep_colour(data: bytes) -> bool:
+    """Tell whether `data` is a PNG of 16 bits a sample in more than one channel."""
+    return data.startswith(_PNG_START) and data[24] == 16 and data[25] in (2, 4, 6)
+
+
+def _deep_to_rgb(pixels: NDArray[Any], subject: str) -> NDArray[np.uint8]:
+    """Convert (h, w, 2 | 3 | 4) uint16 to RGB."""
+    if pixels.shape[-1] != 2:
+        return array_to_rgb(pixels, subject)
+    gray = to_uint8(pixels[..., :1], white_of(pixels[..., :1], subject))
+    return np.repeat(on_white(gray, to_uint8(pixels[..., 1], 65535.0)), 3, axis=-1)
+
+
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn (h, w, c) pixels as the EXIF or TIFF orientation tag (1 to 8) says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,159 @@
+"""One RGB image or pyramid of levels, read region by region, with what is known of its scale."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pixelcam.errors import ImageError
+from pixelcam.slides.pixels import array_to_rgb
+
+
+class LevelArray(Protocol):
+    """What a level must offer: a shape, a dtype, and slicing that gives numpy arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, 3) in pixels of this level."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Always uint8."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """Always 3."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return the pixels of a numpy-style index."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """One RGB image or pyramid, lazy where the file is.
+
+    Parameters
+    ----------
+    name
+        The stem shown to people and used for output names.
+    path
+        The file, or None for pixels that came from memory.
+    levels
+        From the finest to the coarsest; each (height, width, 3), uint8, RGB. Level 0 is what every coordinate
+        of the program refers to.
+    mpp
+        Micrometres per pixel of level 0, or None where the file does not say.
+    """
+
+    name: str
+    path: Path | None
+    levels: tuple[LevelArray, ...]
+    mpp: float | None = None
+
+    @property
+    def height(self) -> int:
+        """Height of level 0 in pixels."""
+        return self.levels[0].shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width of level 0 in pixels."""
+        return self.levels[0].shape[1]
+
+    @property
+    def downsamples(self) -> tuple[tuple[float, float], ...]:
+        """Level-0 pixels per pixel of each level, (y, x), from the true shapes."""
+        return tuple((self.height / level.shape[0], self.width / level.shape[1]) for level in self.levels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the file's bytes, or of shape and pixels where there is no file; computed once, in hex.
+
+        Raises
+        ------
+        ImageError
+            The file is gone or can no longer be read.
+        """
+        if self.path is not None:
+            return hash_file(self.path)
+        pixels = self.read()
+        digest = hashlib.sha256(f"{pixels.shape}".encode())
+        digest.update(pixels.data)
+        return digest.hexdigest()
+
+    def read(self, region: tuple[slice, slice] | None = None, level: int = 0) -> NDArray[np.uint8]:
+        """Read pixels.
+
+        Parameters
+        ----------
+        region
+            Rows and columns in pixels of `level`; what lies outside the image is cut off, as numpy does.
+            The whole level where None.
+        level
+            0 is the finest.
+
+        Returns
+        -------
+        NDArray[uint8]
+            (height, width, 3), RGB, contiguous.
+
+        Raises
+        ------
+        ImageError
+            The part of the file that holds these pixels is damaged.
+        """
+        rows, columns = region if region is not None else (slice(None), slice(None))
+        return np.ascontiguousarray(self.levels[level][rows, columns], dtype=np.uint8)
+
+    @classmethod
+    def from_array(
+        cls,
+        array: ArrayLike,
+        name: str = "image",
+        mpp: float | None = None,
+        path: str | Path | None = None,
+    ) -> Slide:
+        """Make a one-level slide of pixels in memory.
+
+        Parameters
+        ----------
+        array
+            (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), or (3, h, w) where the last axis cannot be the
+            channels. bool; uint8; other integers by the rule of `pixels.white_of_integers`; or float in
+            [0, 1]. A fourth channel is straight alpha and is laid on white.
+        name, mpp, path
+            As in `Slide`; `path` where the pixels are known to be those of a file.
+
+        Raises
+        ------
+        ImageError
+            The array is empty, holds NaN, or has a shape, channel count, type or range that is no RGB image.
+        """
+        rgb = array_to_rgb(np.asarray(array), name)
+        return cls(name=name, path=None if path is None else Path(path), levels=(rgb,), mpp=mpp)
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hex.
+
+    Raises
+    ------
+    ImageError
+        The file is missing or cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ImageError(f"{path} cannot be read: {reason}; check the path and the permissions.") from error
