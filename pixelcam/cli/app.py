@@ -1,0 +1,45 @@
+"""The commands of `pixelcam`, put together; what takes long to import is imported inside them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import pixelcam
+from pixelcam.cli import models
+from pixelcam.cli.console import print_result
+from pixelcam.cli.demo import demo
+from pixelcam.cli.doctor import doctor
+from pixelcam.cli.evaluate import evaluate
+from pixelcam.cli.localize import localize
+
+app = typer.Typer(
+    help="See what a histology classifier sees, correct it, and let it learn from the correction.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 cancelled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(localize)
+app.command()(evaluate)
+app.command()(doctor)
+app.command()(demo)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_result(f"pixelcam {pixelcam.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""

@@ -1,0 +1,26 @@
+"""One sentence for every error that can end a command."""
+
+from __future__ import annotations
+
+from pixelcam.errors import PixelCAMError
+
+
+def describe(error: BaseException) -> str:
+    """Return one line that says what went wrong and, where it can be known, what to do."""
+    if isinstance(error, PixelCAMError):
+        return _one_line(str(error))
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported to be named
+        return "The device ran out of memory; use --device cpu, or smaller images or batches."
+    if isinstance(error, MemoryError):
+        return "The computer ran out of memory; use smaller images or batches."
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return _one_line(f"{name}{error.strerror}.")
+    return _one_line(
+        f"Something unexpected happened ({type(error).__name__}: {error}); "
+        "run again with PIXELCAM_DEBUG=1 for the details, and please report them."
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

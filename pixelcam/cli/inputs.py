@@ -1,0 +1,72 @@
+"""Which image files a command line means: files, and folders of them, each once, none in another's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pixelcam.errors import ImageError, OutputError
+
+SUFFIXES = frozenset(
+    [
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".ndpi",
+        ".png",
+        ".scn",
+        ".svs",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".bif",
+        ".qptiff",
+    ]
+)
+OWN_ENDINGS = (".fg.ome.tif", ".fg.png", ".mask.png", ".seeds.png")
+"""Endings of files that PixelCAM itself writes, which are not images to look at."""
+
+
+def gather_images(paths: Iterable[Path]) -> list[Path]:
+    """Return the images that the paths name, in their order; a folder stands for the images right in it.
+
+    A file is taken as it is, whatever its name, and whether it is there or not: opening it will tell.
+
+    Raises
+    ------
+    ImageError
+        A folder holds no image.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for image in _images_in(path) if path.is_dir() else [path]:
+            found.setdefault(image.absolute(), image)
+    return list(found.values())
+
+
+def refuse_same_stems(images: Iterable[Path]) -> None:
+    """Raise `OutputError` when two images would be written under one name (case aside)."""
+    taken: dict[str, Path] = {}
+    for image in images:
+        other = taken.setdefault(image.stem.casefold(), image)
+        if other is not image:
+            raise OutputError(
+                f"{other} and {image} would be written under the same name; "
+                "localize them one by one into different folders, or rename one."
+            )
+
+
+def _images_in(folder: Path) -> list[Path]:
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.lower().endswith(OWN_ENDINGS)
+        and path.is_file()
+    ]
+    if not images:
+        raise ImageError(f"There is no image in the folder {folder}.")
+    return images

@@ -1,0 +1,88 @@
+"""`pixelcam models`: which models are at hand, and what each says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixelcam.cli import options
+from pixelcam.cli.console import print_json, print_note, print_result, print_table
+from pixelcam.cli.failures import describe
+from pixelcam.errors import PixelCAMError
+
+if TYPE_CHECKING:
+    from pixelcam.model import ModelEntry
+
+app = typer.Typer(help="The models at hand: list, look at, add, find.", no_args_is_help=True)
+Name = Annotated[
+    str, typer.Argument(help="A name, a .safetensors file, or hf-hub:ORG/REPO.", metavar="MODEL")
+]
+
+
+@app.command("list")
+def list_(as_json: options.AsJson = False) -> None:
+    """List the models that can be asked for by name."""
+    from pixelcam.model import list_models
+
+    rows = [_row(entry) for entry in list_models()]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("name", "source", "encoder", "classes", "path")
+    print_table(columns, [tuple(str(row.get(key, "")) for key in columns) for row in rows])
+
+
+@app.command()
+def info(model: Name, as_json: options.AsJson = False) -> None:
+    """Show what a model says of itself: encoder, classes, data, figures."""
+    from pixelcam.model import file_sha256, read_card, resolve_model
+
+    path = resolve_model(model)
+    values: dict[str, Any] = {"path": str(path), "sha256": file_sha256(path), **asdict(read_card(path))}
+    if as_json:
+        print_json(values)
+        return
+    print_table(("", ""), [(key, _shown(value)) for key, value in values.items() if value not in (None, "")])
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A .safetensors checkpoint, as training leaves it.")],
+    name: Annotated[str, typer.Option(help="The name to ask for it by; the file's own by default.")] = "",
+) -> None:
+    """Copy a model file among your models, so that it can be asked for by name."""
+    from pixelcam.model import register_model
+
+    entry = register_model(file, name or file.stem)
+    print_note(f"{entry.name} is now among your models: {entry.path}")
+
+
+@app.command()
+def path(model: Name) -> None:
+    """Print the file of a model."""
+    from pixelcam.model import resolve_model
+
+    print_result(str(resolve_model(model)))
+
+
+def _row(entry: ModelEntry) -> dict[str, Any]:
+    """Return what is known of a model; a damaged one is listed with what is wrong with it."""
+    from pixelcam.model import read_card
+
+    row: dict[str, Any] = {"name": entry.name, "source": entry.source, "path": str(entry.path)}
+    try:
+        card = read_card(entry.path)
+    except PixelCAMError as error:
+        return {**row, "error": describe(error), "encoder": "damaged"}
+    return {**row, "encoder": card.encoder, "classes": len(card.classes), "threshold": card.threshold}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(each) for each in value)
+    return str(value)

@@ -1,0 +1,61 @@
+"""The options that several commands share, each checked before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def _checked_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise typer.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.")
+    return value
+
+
+def check_optional_device(value: str | None) -> str | None:
+    """Refuse what cannot name a device; None stays None."""
+    return None if value is None else _checked_device(value)
+
+
+def _checked_threshold(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:  # NaN is refused too
+        raise typer.BadParameter(f"{value:g} does not lie between 0 and 1.")
+    return value
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A name from `pixelcam models list`, a .safetensors file, or hf-hub:ORG/REPO."
+    ),
+]
+Device = Annotated[str, typer.Option(callback=_checked_device, help="auto, cpu, cuda, cuda:N or mps.")]
+OptionalDevice = Annotated[
+    str | None,
+    typer.Option("--device", callback=check_optional_device, help="auto, cpu, cuda, cuda:N or mps."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        callback=_checked_threshold, help="Foreground from this probability on; the model's own by default."
+    ),
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is not there.")]
+RunFolder = Annotated[
+    Path, typer.Option("--out", help="The run folder; started again on the same folder, a run goes on.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print each event on stdout as one line of JSON.")]
+DatasetName = Annotated[
+    Literal["glas", "ebhi", "folder"],
+    typer.Option("--dataset", help="GlaS, EBHI-SEG, or a folder of class folders."),
+]
+Root = Annotated[Path, typer.Option("--root", help="Folder of the data set.")]
+Fold = Annotated[int, typer.Option("--fold", min=0, help="Fold of the data set, from 0.")]
+Scheme = Annotated[
+    Literal["official", "patient"],
+    typer.Option("--scheme", help="The data set's own split, or one in which no patient is on both sides."),
+]
