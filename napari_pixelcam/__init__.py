@@ -1,0 +1,1 @@
+"""The napari plugin: see what a histology classifier sees, correct it with a brush, and let it learn."""

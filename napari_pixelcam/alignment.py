@@ -1,0 +1,51 @@
+"""Place a layer of another resolution on its image, to the pixel, whatever the image's own transform is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+Pair = tuple[float, float]
+
+TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""The events of an image layer after which what lies on it has to be placed again."""
+
+
+def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> dict[str, Any]:
+    """Return the transform of a layer that lies on an image.
+
+    napari places data at ``affine @ (rotate @ shear @ diag(scale) @ x + translate)``. The overlay's pixel `j` lies
+    at the image's pixel ``scale * j + translate``; as that scaling is diagonal it multiplies the image's own, and the
+    rest of the image's transform carries over unchanged.
+
+    Parameters
+    ----------
+    image
+        A two-dimensional image layer.
+    scale, translate
+        Image pixels per overlay pixel, and the image position of the centre of the overlay's first pixel, as (y, x).
+
+    Returns
+    -------
+    dict
+        Keyword arguments of a layer: scale, translate, rotate, shear, affine and units.
+    """
+    data_to_physical = image._transforms["data2physical"]  # the public parts, already composed
+    return {
+        "scale": np.asarray(image.scale) * np.asarray(scale),
+        "translate": data_to_physical.linear_matrix @ np.asarray(translate, float) + np.asarray(image.translate),
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine.affine_matrix,
+        "units": image.units,
+    }
+
+
+def align(layer: Layer, image: Image, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> None:
+    """Move an existing layer to where `overlay_transform` places it."""
+    for name, value in overlay_transform(image, scale, translate).items():
+        setattr(layer, name, value)

@@ -1,0 +1,91 @@
+"""The seam between the dock and `pixelcam`: everything slow to import or to run passes through here."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelcam.events import EventSink, StopCheck
+    from pixelcam.localize import Localization
+    from pixelcam.slides import Slide
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What this machine offers: model names, device names, and the folder for the user's own things."""
+
+    models: tuple[str, ...]
+    devices: tuple[str, ...]
+    home: Path
+
+
+def read_catalogue() -> Catalogue:
+    """Return the models and devices at hand. Imports torch, so call it away from the interface's thread."""
+    from pixelcam.model import available_devices, list_models, user_dir
+
+    return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()), user_dir())
+
+
+class Localizers:
+    """The one localizer that is loaded, kept until another is asked for or its memory is needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[str, str] | None = None
+        self._localizer: Any = None
+
+    def localize(
+        self, slide: Slide, model: str, device: str, *, on_event: EventSink, should_stop: StopCheck
+    ) -> Localization:
+        """Localize with the model of that name, loading it if it is not the loaded one; one call at a time."""
+        with self._lock:
+            if self._key != (model, device):
+                self._drop()
+                self._localizer = _load(model, device)
+                self._key = (model, device)
+            return self._localizer.localize(slide, on_event=on_event, should_stop=should_stop)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a model occupies memory."""
+        return self._localizer is not None
+
+    def release(self) -> None:
+        """Let go of the model and of the device memory that it held. Call it on the interface's thread.
+
+        It waits for a localization that is still running.
+        """
+        with self._lock:
+            self._drop()
+        gc.collect()  # never in another thread: it would delete Qt objects there
+
+    def _drop(self) -> None:
+        self._localizer, self._key = None, None
+        if "torch" in sys.modules:
+            from pixelcam.model import free_device_memory
+
+            free_device_memory()
+
+
+def _load(model: str, device: str) -> Any:
+    import pixelcam
+
+    return pixelcam.load(model, device=device)
+
+
+def register(checkpoint: Path, name: str) -> str:
+    """Put a checkpoint among the user's models, under the name or the next free one, and return that name."""
+    from pixelcam.model import list_models, register_model
+
+    taken = {entry.name for entry in list_models()}
+    free = name
+    for count in range(2, 10_000):
+        if free not in taken:
+            break
+        free = f"{name}-{count}"
+    return register_model(checkpoint, free).name

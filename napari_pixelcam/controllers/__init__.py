@@ -1,0 +1,1 @@
+"""The logic of the dock, one controller a section, without Qt."""

@@ -1,0 +1,288 @@
+"""Teach the model from the reviewer's seeds, in a job of its own that outlives the window."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from psygnal import Signal
+
+from napari_pixelcam import backend
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.export import ExportChoices, Step, seeds_step
+from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.seeds import SeedsController
+from napari_pixelcam.controllers.session import Session, sentence
+from pixelcam.errors import PixelCAMError
+from pixelcam.events import Event
+from pixelcam.jobs import Run
+
+NOTE = "dock.json"
+"""In a job's folder: the name its model is to get, and whether it has been taken over."""
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The form of the section.
+
+    Parameters
+    ----------
+    name
+        Of the new model.
+    epochs
+        Rounds over the seeds.
+    learning_rate
+        Step size of the heads.
+    """
+
+    name: str
+    epochs: int = 10
+    learning_rate: float = 0.02
+
+
+@dataclass(frozen=True)
+class TuneProgress:
+    """What is known of the job.
+
+    Parameters
+    ----------
+    state
+        "idle", or a run's own state.
+    name
+        Of the model in the making.
+    step, total
+        How far it is, `None` before it says.
+    epoch, epochs
+        The same in rounds.
+    losses
+        One a step.
+    agreement
+        Share of the reviewer's pixels that the model gets right, by round.
+    message
+        The last word of the job for a person.
+    """
+
+    state: str = "idle"
+    name: str = ""
+    step: int | None = None
+    total: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    losses: list[float] = field(default_factory=list)
+    agreement: list[float] = field(default_factory=list)
+    message: str = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is at work."""
+        return self.state in ("preparing", "starting", "running")
+
+
+class FinetuneController:
+    """Starts a fine-tuning job, follows its run folder, and takes its model over.
+
+    Parameters
+    ----------
+    session, seeds, localize
+        The dock's shared state and the sections that it works with.
+    """
+
+    changed = Signal(object)
+    """What is known of the job is now this `TuneProgress`."""
+    finished = Signal(str)
+    """A model of this name is new on the list, and chosen."""
+    ended = Signal(str, str)
+    """The job ended without a model: level and one sentence."""
+
+    def __init__(self, session: Session, seeds: SeedsController, localize: LocalizeController) -> None:
+        self.session = session
+        self.seeds = seeds
+        self.localize = localize
+        self.progress = TuneProgress()
+        self._run: Run | None = None
+        self._job: Path | None = None
+        self._offset = 0
+        session.catalogue_changed.connect(self._on_catalogue)
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the jobs that docks have started."""
+        return self.session.home / "runs"
+
+    def suggest_name(self) -> str:
+        """Return a model name that is still free."""
+        model = self.session.model or "model"
+        stem = re.sub(r"-tuned(-\d+)?$", "", model)
+        taken = set(self.session.catalogue.models) if self.session.catalogue else set()
+        names = (f"{stem}-tuned" + ("" if count == 1 else f"-{count}") for count in range(1, 10_000))
+        return next(name for name in names if name not in taken)
+
+    def start(self, settings: TuneSettings) -> None:
+        """Write the seeds of every image in the viewer, free the device, and start the job."""
+        if self.progress.busy:
+            return
+        try:
+            job, steps = self._prepare(settings)
+        except PixelCAMError as error:
+            self._fail(sentence(error))
+            return
+        self.progress = TuneProgress(state="preparing", name=settings.name, epochs=settings.epochs)
+        self.changed.emit(self.progress)
+        self.session.localizers.release()
+        model, device = self.session.model, self.session.device
+        arguments = [
+            *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
+            *("--epochs", str(settings.epochs), "--learning-rate", repr(settings.learning_rate)),
+            *("--device", device),
+        ]
+        self.session.background.submit(
+            partial(_launch, job, settings.name, steps, arguments),
+            done=partial(self._attach, job, settings.name),
+            failed=lambda error: self._abandon(job, error),
+        )
+
+    def stop(self) -> None:
+        """Ask the job to end soon and keep its best weights."""
+        if self._run is not None:
+            self._guarded(self._run.stop)
+
+    def cancel(self) -> None:
+        """Ask the job to end and leave nothing."""
+        if self._run is not None:
+            self._guarded(self._run.cancel)
+
+    def poll(self) -> None:
+        """Read what the job has written since the last look; returns at once."""
+        if self._run is None:
+            return
+        try:
+            state = self._run.state  # before the events, so that the last ones are not missed
+            events, self._offset = self._run.events(self._offset)
+        except PixelCAMError as error:
+            self._run = None
+            self._fail(sentence(error))
+            return
+        if events or state != self.progress.state:
+            self.progress = _advance(self.progress, state, events)
+            self.changed.emit(self.progress)
+        if state in ("done", "stopped", "cancelled", "failed"):
+            self._end(state)
+
+    def _prepare(self, settings: TuneSettings) -> tuple[Path, list[Step]]:
+        if self.localize.running:
+            raise PixelCAMError("Wait for Localize to end, or cancel it: both need the device.")
+        if not self.session.model:
+            raise PixelCAMError("Choose the model to start from.")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", settings.name):
+            raise PixelCAMError("Name the new model with letters, digits, dots, dashes and underscores.")
+        if self.session.catalogue and settings.name in self.session.catalogue.models:
+            raise PixelCAMError(f"There is a model named {settings.name!r} already; choose another name.")
+        self.seeds.flush()
+        painted = [r for r in self.session.records() if r.seeds is not None and np.any(r.seeds.data)]
+        if not painted:
+            raise PixelCAMError("Paint or propose some seeds first: they are what the model learns from.")
+        job = self.runs / f"{datetime.now():%Y%m%d-%H%M%S}-{settings.name}"
+        choices = ExportChoices()
+        return job, [seeds_step(self.seeds, record, job / "seeds", choices) for record in painted]
+
+    def _attach(self, job: Path, name: str, run: Run) -> None:
+        self._run, self._job, self._offset = run, job, 0
+        self.progress = TuneProgress(state="starting", name=name, epochs=self.progress.epochs)
+        self.changed.emit(self.progress)
+
+    def _abandon(self, job: Path, error: Exception) -> None:
+        shutil.rmtree(job, ignore_errors=True)
+        self._fail(sentence(error))
+
+    def _on_catalogue(self, catalogue: backend.Catalogue) -> None:
+        """Take up again what an earlier dock has started."""
+        if self._run is not None or self.progress.busy:
+            return
+        for note in sorted(self.runs.glob(f"*/{NOTE}"), reverse=True):
+            try:
+                said = json.loads(note.read_text(encoding="utf-8"))
+                if said.get("taken"):
+                    continue
+                self._attach(note.parent, said["name"], Run.open(note.parent / "run"))
+                return
+            except (PixelCAMError, OSError, ValueError, KeyError):
+                continue  # a damaged folder of long ago is no reason to bother the user now
+
+    def _end(self, state: str) -> None:
+        run, job, name = self._run, self._job, self.progress.name
+        assert run is not None
+        assert job is not None
+        self._run = self._job = None
+        if state == "failed":
+            _note(job, name, taken=True)
+            self._fail(run.error_message() or "The job failed without saying why; its log is in its run folder.")
+            return
+        if state == "cancelled":
+            shutil.rmtree(job, ignore_errors=True)
+            self.ended.emit("info", "Cancelled; the job left nothing, and your seeds are as they were.")
+            return
+        checkpoint = run.checkpoint("best-loc") or run.checkpoint("last")
+        if checkpoint is None:
+            _note(job, name, taken=True)
+            self.ended.emit("info", "Stopped before there were any weights to keep.")
+            return
+        self.session.background.submit(
+            lambda task: backend.register(checkpoint, name),
+            done=partial(self._registered, job),
+            failed=lambda error: self._fail(sentence(error)),
+        )
+
+    def _registered(self, job: Path, name: str) -> None:
+        _note(job, name, taken=True)
+        self.session.add_model(name)
+        self.finished.emit(name)
+
+    def _fail(self, message: str) -> None:
+        self.progress = TuneProgress(state="failed", name=self.progress.name, losses=self.progress.losses)
+        self.changed.emit(self.progress)
+        self.ended.emit("error", message)
+        self.session.notified.emit("error", message)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except PixelCAMError as error:
+            self.session.report(error)
+
+
+def _launch(job: Path, name: str, steps: list[Step], arguments: list[str], task: Task) -> Run:
+    for step in steps:
+        step()
+    _note(job, name, taken=False)
+    return Run.start(job / "run", arguments)
+
+
+def _note(job: Path, name: str, *, taken: bool) -> None:
+    from pixelcam.export import atomic_path
+
+    with atomic_path(job / NOTE) as temporary:
+        temporary.write_text(json.dumps({"name": name, "taken": taken}), encoding="utf-8")
+
+
+def _advance(before: TuneProgress, state: str, events: list[Event]) -> TuneProgress:
+    """Return the progress after more events."""
+    values = {key: getattr(before, key) for key in ("step", "total", "epoch", "epochs", "message")}
+    losses, agreement = list(before.losses), list(before.agreement)
+    for event in events:
+        for key in ("step", "total", "epoch", "epochs"):
+            if getattr(event, key) is not None:
+                values[key] = getattr(event, key)
+        if event.kind == "step" and "loss" in event.metrics:
+            losses.append(float(event.metrics["loss"]))
+        if "agreement" in event.metrics:
+            agreement.append(float(event.metrics["agreement"]))
+        if event.message:
+            values["message"] = event.message
+    return TuneProgress(state=state, name=before.name, losses=losses, agreement=agreement, **values)

@@ -1,0 +1,396 @@
+"""The reviewer's seeds: a Labels layer that is painted, proposed into, undone, and kept on disk as it grows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_pixelcam import seedfiles
+from napari_pixelcam.alignment import overlay_transform
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.autosave import Autosaver, Save
+from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
+from napari_pixelcam.images import KEY, LayerSource, slide_of, source_of
+from napari_pixelcam.palette import seed_colormap
+from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND, checksum, fill_unlabelled, onto_seed_grid, seed_grid
+from pixelcam.errors import PixelCAMError
+from pixelcam.slides import Slide
+
+Brush = Literal["foreground", "background", "eraser"]
+KEYS: dict[Brush, str] = {"foreground": "D", "background": "S", "eraser": "E"}
+"""D and S are taken neither by napari's viewer nor by its Labels layer; E is the Labels layer's own eraser."""
+RECOUNT = 0.1
+"""Seconds after a change until the pixels are counted, so that a stroke is not slowed by counting."""
+
+
+@dataclass(frozen=True)
+class SeedState:
+    """What the section shows of the chosen image.
+
+    Parameters
+    ----------
+    foreground, background
+        Painted pixels of each kind.
+    brush
+        The brush in the user's hand, `None` where the seed layer is not being painted on.
+    can_undo, can_redo
+        Whether there is a step to take.
+    saved
+        When the seeds were last written, `None` where not yet.
+    clean
+        Whether all that is painted is on disk.
+    """
+
+    foreground: int = 0
+    background: int = 0
+    brush: Brush | None = None
+    can_undo: bool = False
+    can_redo: bool = False
+    saved: datetime | None = None
+    clean: bool = True
+
+
+class SeedsController:
+    """Makes and watches the seed layers of a session's images.
+
+    Parameters
+    ----------
+    session
+        The dock's shared state.
+    autosaver
+        What keeps the seeds.
+    """
+
+    changed = Signal(object)
+    """The state of the chosen image is now this `SeedState`."""
+    restored = Signal(object, int)
+    """Seeds of this record came back from disk, this many pixels."""
+    proposed = Signal(int)
+    """This many pixels were proposed."""
+    save_failed = Signal(str)
+
+    def __init__(self, session: Session, autosaver: Autosaver) -> None:
+        self.session = session
+        self.autosaver = autosaver
+        self._counts: WeakKeyDictionary[ImageRecord, tuple[int, int]] = WeakKeyDictionary()
+        self._sums: WeakKeyDictionary[ImageRecord, int] = WeakKeyDictionary()
+        self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
+        self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
+        self._touched: dict[ImageRecord, float] = {}
+        self._proposals = 0
+        self.brush_size = session.preferences.brush_size
+        session.image_changed.connect(self._on_image)
+        session.catalogue_changed.connect(lambda catalogue: self._on_image(session.record))
+        session.seeds_changed.connect(lambda record: self._emit())
+        session.viewer.layers.events.removed.connect(self._on_layer_removed)
+        autosaver.saved.connect(self._on_saved)
+        autosaver.failed.connect(self._on_save_failed)
+
+    # What is shown.
+
+    @property
+    def state(self) -> SeedState:
+        """What holds for the chosen image."""
+        record = self.session.record
+        if record is None:
+            return SeedState()
+        saved, clean = self._saved.get(record), self.autosaver.is_clean(record) and record not in self._touched
+        layer = record.seeds
+        if layer is None:
+            return SeedState(saved=saved, clean=clean)
+        background, foreground = self._counts.get(record, (0, 0))
+        return SeedState(
+            foreground=foreground,
+            background=background,
+            brush=_brush_of(layer, active=self.session.viewer.layers.selection.active is layer),
+            can_undo=bool(layer._undo_history),
+            can_redo=bool(layer._redo_history),
+            saved=saved,
+            clean=clean,
+        )
+
+    def counts(self, record: ImageRecord) -> tuple[int, int]:
+        """Return the background and foreground pixels of a record's seeds, as last counted."""
+        return self._counts.get(record, (0, 0))
+
+    def tick(self) -> None:
+        """Count what was painted and save what is due; call it several times a second."""
+        now = time.monotonic()
+        for record in [record for record, since in self._touched.items() if now - since >= RECOUNT]:
+            del self._touched[record]
+            self._recount(record)
+        self.autosaver.tick()
+
+    def flush(self) -> None:
+        """Count and save everything now, as before an export or when the window closes."""
+        for record in list(self._touched):
+            del self._touched[record]
+            self._recount(record)
+        self.autosaver.flush()
+
+    # What the user does.
+
+    def take(self, brush: Brush) -> None:
+        """Take a brush in hand; makes the seed layer where there is none."""
+        record = self.session.record
+        if record is None:
+            self.session.notified.emit("error", "Open an image before painting seeds.")
+            return
+        try:
+            layer = self._layer(record)
+        except PixelCAMError as error:
+            self.session.report(error)
+            return
+        self.session.viewer.layers.selection.active = layer
+        layer.visible = True
+        if brush == "eraser":
+            layer.mode = "erase"
+        else:
+            layer.selected_label = FOREGROUND if brush == "foreground" else BACKGROUND
+            layer.mode = "paint"
+        self._emit()
+
+    def put_away(self) -> None:
+        """Put the brush down, so that dragging moves the view again."""
+        record = self.session.record
+        if record is not None and record.seeds is not None:
+            record.seeds.mode = "pan_zoom"
+            self._emit()
+
+    def set_brush_size(self, size: int) -> None:
+        """Set the brushes' diameter in pixels of the seed layer."""
+        self.brush_size = size
+        record = self.session.record
+        if record is not None and record.seeds is not None and record.seeds.brush_size != size:
+            record.seeds.brush_size = size
+
+    def propose(self) -> None:
+        """Add seeds where the current map is sure, as one undo step, never over what the reviewer has painted."""
+        record = self.session.record
+        if record is None or record.result is None:
+            self.session.notified.emit("error", "Localize the image first: seeds are proposed from its map.")
+            return
+        foreground, count = record.result.localization.foreground, self.session.preferences.proposals
+        draw = self._proposals  # each request draws another set, so that asking again gives more
+        self._proposals += 1
+
+        def work(task: Task) -> NDArray[np.uint8]:
+            from pixelcam.seeds import propose_seeds
+
+            return propose_seeds(foreground, count=count, seed=draw)
+
+        self.session.background.submit(work, done=partial(self._take_proposal, record), failed=self.session.report)
+
+    def _take_proposal(self, record: ImageRecord, proposal: NDArray[np.uint8]) -> None:
+        if not self.session.holds(record) or record.result is None:
+            return
+        layer = self._layer(record)
+        added = fill_unlabelled(layer, onto_seed_grid(proposal, layer.data.shape, record))
+        self._touch(record)
+        self.proposed.emit(added)
+        if not added:
+            self.session.notified.emit("info", "Nothing to propose: the map is the same everywhere, or all is painted.")
+
+    def undo(self) -> None:
+        """Take the last stroke or proposal back."""
+        record = self.session.record
+        if record is not None and record.seeds is not None:
+            record.seeds.undo()
+            self._touch(record)
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        record = self.session.record
+        if record is not None and record.seeds is not None:
+            record.seeds.redo()
+            self._touch(record)
+
+    def correct_label(self, label: str | None) -> None:
+        """Note what the reviewer says of the image's class; `None` for no opinion."""
+        record = self.session.record
+        if record is None or record.corrected_label == label:
+            return
+        record.corrected_label = label
+        if record.seeds is None:
+            self._layer(record)
+        self._mark(record)
+        self._emit()
+
+    # The seed layer.
+
+    def _layer(self, record: ImageRecord) -> Labels:
+        """Return the seed layer; a new one gets back what is on disk, as after the user deleted the layer."""
+        if record.seeds is None:
+            self._make_layer(record)
+            self._identify(record, again=True)
+        assert record.seeds is not None
+        return record.seeds
+
+    def _make_layer(self, record: ImageRecord) -> Labels:
+        source = source_of(record.layer)
+        record.seeds_level, shape, scale = seed_grid([tuple(level.shape[:2]) for level in source.levels])
+        record.seeds_scale = scale
+        record.seeds_translate = ((scale[0] - 1) / 2, (scale[1] - 1) / 2)
+        layer = Labels(
+            np.zeros(shape, np.uint8),
+            name=layer_name(record.name, "seeds"),
+            colormap=seed_colormap(),
+            opacity=0.9,
+            metadata={KEY: {"role": "seeds", "of": record.name}},
+            **overlay_transform(record.layer, record.seeds_scale, record.seeds_translate),
+        )
+        layer.brush_size = self.brush_size
+        layer.selected_label = FOREGROUND
+        record.seeds = layer
+        self.session.viewer.add_layer(layer)
+        # Not set_data alone: an invisible layer is not redrawn, but its pixels count.
+        for name in ("paint", "set_data", "labels_update", "data"):
+            getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
+        for name in ("mode", "selected_label", "brush_size"):
+            getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
+        layer.bind_key(KEYS["foreground"], lambda _: self.take("foreground"))
+        layer.bind_key(KEYS["background"], lambda _: self.take("background"))
+        self._sums[record] = checksum(layer)
+        self._counts[record] = (0, 0)
+        self.session.seeds_changed.emit(record)
+        return layer
+
+    def _on_painted(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
+        if record.seeds is layer:
+            self._touch(record)
+
+    def _touch(self, record: ImageRecord) -> None:
+        self._touched[record] = time.monotonic()
+        self._emit()
+
+    def _on_tool(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
+        if layer.selected_label > FOREGROUND:  # napari's own keys count labels upwards without end
+            layer.selected_label = FOREGROUND
+        if record is self.session.record and layer.brush_size != self.brush_size:
+            self.brush_size = int(layer.brush_size)
+        self._emit()
+
+    def _recount(self, record: ImageRecord) -> None:
+        layer = record.seeds
+        if layer is None:
+            return
+        total = checksum(layer)
+        if total == self._sums.get(record):
+            self._emit()
+            return
+        self._sums[record] = total
+        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
+        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
+        if record.started is None:
+            record.started = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._mark(record)
+        self._emit()
+
+    def _emit(self) -> None:
+        self.changed.emit(self.state)
+
+    # Keeping and restoring.
+
+    def _mark(self, record: ImageRecord) -> None:
+        self.autosaver.mark(record, partial(self._prepare_save, record))
+
+    def _prepare_save(self, record: ImageRecord) -> Save:
+        if record.seeds is None:
+            return lambda: None
+        if record.fingerprint is None or record.slide is None:
+            raise PixelCAMError("The image is still being read, so its seeds have no place yet.")
+        folder = seedfiles.autosave_folder(self.session, record.fingerprint)
+        labels = np.array(record.seeds.data, copy=True)
+        return partial(seedfiles.save, folder, labels, seedfiles.make_sidecar(record, self.counts(record)))
+
+    def _on_saved(self, record: Any, moment: datetime) -> None:
+        self._saved[record] = moment
+        self._emit()
+
+    def _on_save_failed(self, record: Any, message: str) -> None:
+        self.save_failed.emit(message)
+        self._emit()
+
+    def _on_layer_removed(self, event: Any) -> None:
+        for record in [r for r in (*self._touched, self.session.record) if r is not None]:
+            # What was painted last must not go with the layer.
+            if event.value in (record.seeds, record.layer) and record.seeds is not None:
+                self._touched.pop(record, None)
+                self._recount(record)
+                self.autosaver.flush()
+
+    def _on_image(self, record: ImageRecord | None) -> None:
+        if record is not None:
+            self._identify(record)
+        self._emit()
+
+    def _identify(self, record: ImageRecord, *, again: bool = False) -> None:
+        """Find out in the background which image this is, and whether seeds of it are on disk."""
+        if self.session.catalogue is None:
+            return
+        try:
+            source = source_of(record.layer)
+        except PixelCAMError:
+            return  # Localize says what is wrong with it
+        before = self._identified.get(record)
+        if before is not None and before.is_of(record.layer) and not again:
+            return
+        self._identified[record] = source
+        self.session.background.submit(
+            partial(self._look_up, source),
+            done=partial(self._take_up, record, source),
+            failed=lambda error: None,  # likewise
+        )
+
+    def _look_up(self, source: LayerSource, task: Task) -> tuple[Slide, str, seedfiles.Kept | None]:
+        slide = slide_of(source)
+        fingerprint = slide.fingerprint
+        return slide, fingerprint, seedfiles.find_kept(self.session, fingerprint)
+
+    def _take_up(
+        self, record: ImageRecord, source: LayerSource, found: tuple[Slide, str, seedfiles.Kept | None]
+    ) -> None:
+        if not self.session.holds(record) or not source.is_of(record.layer):
+            return
+        record.slide, record.fingerprint, kept = found
+        if kept is None or not (kept.labels.any() or kept.sidecar.corrected_label):
+            return
+        made = record.seeds is None
+        chosen = self.session.viewer.layers.selection.active
+        layer = record.seeds or self._make_layer(record)
+        if made:
+            self.session.viewer.layers.selection.active = chosen
+        if layer.data.shape != kept.labels.shape:
+            return
+        added = fill_unlabelled(layer, kept.labels)
+        if made:
+            layer._reset_history()  # what came from disk is where this session begins
+        if record.corrected_label is None:
+            record.corrected_label = kept.sidecar.corrected_label
+        record.started = record.started or kept.sidecar.started
+        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
+        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
+        self._sums[record] = checksum(layer)
+        self._saved.setdefault(record, kept.saved)
+        if added:
+            self.restored.emit(record, added)
+        self._emit()
+
+
+def _brush_of(layer: Labels, *, active: bool) -> Brush | None:
+    if not active:
+        return None
+    if layer.mode == "erase":
+        return "eraser"
+    if layer.mode in ("paint", "polygon", "fill"):
+        return "foreground" if layer.selected_label == FOREGROUND else "background"
+    return None

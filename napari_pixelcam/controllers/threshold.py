@@ -1,0 +1,123 @@
+"""Turn the map into a region: one threshold, shown live by the layers' colours, measured from a histogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.overlays import PROBABILITY, TWO_COLOURS, VIEWS, paint_view
+
+
+@dataclass(frozen=True)
+class ThresholdState:
+    """What the section shows.
+
+    Parameters
+    ----------
+    threshold, default
+        The one in force and the model's own, in [0, 1].
+    view
+        One of `VIEWS`.
+    fraction
+        Share of the image at or above the threshold.
+    area_mm2
+        The same as an area, `None` where the pixel size is unknown.
+    """
+
+    threshold: float
+    default: float
+    view: str
+    fraction: float
+    area_mm2: float | None
+
+
+class ThresholdController:
+    """Sets the threshold of the chosen image's map; follows the layer's own contrast slider.
+
+    Parameters
+    ----------
+    session
+        The dock's shared state.
+    """
+
+    changed = Signal(object)
+    """The state is now this `ThresholdState`, or `None` where there is no map."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._painting = False
+        self._followed: WeakKeyDictionary[Image, Any] = WeakKeyDictionary()
+        session.image_changed.connect(lambda record: self.changed.emit(self.state))
+        session.localized.connect(self._on_localized)
+        session.overlay_removed.connect(lambda record: self.changed.emit(self.state))
+
+    @property
+    def state(self) -> ThresholdState | None:
+        """What holds for the chosen image, `None` where it has no foreground layer."""
+        record = self.session.record
+        if record is None or record.result is None or "foreground" not in record.overlays:
+            return None
+        localization = record.result.localization
+        threshold = _threshold(record)
+        fraction = record.result.histogram.fraction(threshold)
+        mpp = localization.mpp
+        area = None if mpp is None else fraction * localization.width * localization.height * (mpp / 1000) ** 2
+        return ThresholdState(threshold, localization.threshold, record.view or PROBABILITY, fraction, area)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Move the threshold, kept to a thousandth; a moved threshold is worth seeing, so this shows two colours."""
+        record = self.session.record
+        if record is None or record.result is None:
+            return
+        record.threshold = round(min(max(threshold, 0.0), 1.0), 3)
+        record.view = TWO_COLOURS
+        self._show(record)
+
+    def reset(self) -> None:
+        """Go back to the model's own threshold."""
+        record = self.session.record
+        if record is not None and record.result is not None:
+            record.threshold = None
+            self._show(record)
+
+    def set_view(self, view: str) -> None:
+        """Show the map as one of `VIEWS`."""
+        record = self.session.record
+        if record is not None and view in VIEWS:
+            record.view = view
+            self._show(record)
+
+    def _on_localized(self, record: ImageRecord) -> None:
+        layer = record.overlays["foreground"]
+        if layer not in self._followed:
+            self._followed[layer] = layer.events.contrast_limits.connect(partial(self._on_limits, record))
+        self._show(record)
+
+    def _show(self, record: ImageRecord) -> None:
+        self._painting = True
+        try:
+            paint_view(record, _threshold(record), record.view or PROBABILITY)
+        finally:
+            self._painting = False
+        if record is self.session.record:
+            self.changed.emit(self.state)
+
+    def _on_limits(self, record: ImageRecord, event: Any) -> None:
+        # Two flat colours meet halfway between the limits, so that is where the user has put the threshold.
+        if self._painting or record.view != TWO_COLOURS or record.result is None:
+            return
+        low, high = event.source.contrast_limits
+        record.threshold = round(min(max((low + high) / 2, 0.0), 1.0), 3)
+        if record is self.session.record:
+            self.changed.emit(self.state)
+
+
+def _threshold(record: ImageRecord) -> float:
+    assert record.result is not None
+    return record.result.localization.threshold if record.threshold is None else record.threshold

@@ -1,0 +1,53 @@
+"""The user's settings, as kept by napari under Preferences, read once when the dock opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PLUGIN = "napari-pixelcam"
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The plugin's settings; the defaults are those of the manifest.
+
+    Parameters
+    ----------
+    model, device
+        What is chosen when the dock opens.
+    opacity
+        Of the foreground and background layers, in [0, 1].
+    brush_size
+        Of the seed brushes, in image pixels.
+    proposals
+        Seeds proposed of each kind.
+    seeds_folder
+        Where seeds are kept as they are made; the user's data folder where `None`.
+    """
+
+    model: str = "starter"
+    device: str = "auto"
+    opacity: float = 0.55
+    brush_size: int = 9
+    proposals: int = 20
+    seeds_folder: Path | None = None
+
+
+def load_preferences() -> Preferences:
+    """Return what the user set in napari's preferences, or the defaults where the plugin is not registered."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        settings = get_plugin_settings(PLUGIN)
+    except KeyError:
+        return Preferences()
+    folder = settings.seeds.folder.strip()
+    return Preferences(
+        model=settings.localize.model.strip() or Preferences.model,
+        device=settings.localize.device,
+        opacity=settings.localize.opacity,
+        brush_size=settings.seeds.brush_size,
+        proposals=settings.seeds.proposals,
+        seeds_folder=Path(folder).expanduser() if folder else None,
+    )

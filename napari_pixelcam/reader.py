@@ -1,0 +1,48 @@
+"""Open images and slides as napari layers, with their pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_pixelcam.images import KEY
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
+    """Return the reader where the path is one or more files, else `None`."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return read_slides if paths and all(Path(one).is_file() for one in paths) else None
+
+
+def read_slides(path: str | Sequence[str]) -> list[LayerData]:
+    """Open files as image layers.
+
+    Returns
+    -------
+    list of layer data
+        One RGB image layer a file, multiscale where the file is a pyramid; in micrometres where the file gives a
+        pixel size, in pixels where it does not.
+
+    Raises
+    ------
+    ImageError
+        A file is no image that can be read; its message says what is wrong with it.
+    """
+    from pixelcam.slides import open_slide
+
+    paths = [path] if isinstance(path, str) else list(path)
+    return [layer_of(open_slide(one)) for one in paths]
+
+
+def layer_of(slide: Any) -> LayerData:
+    """Return the layer data of a slide; the slide goes along, so that it is not opened twice."""
+    options: dict[str, Any] = {"name": slide.name, "rgb": True, "metadata": {KEY: {"slide": slide}}}
+    if slide.mpp is not None:
+        options |= {"scale": (slide.mpp, slide.mpp), "units": ("um", "um")}
+    levels = list(slide.levels)
+    if len(levels) > 1:
+        return levels, options | {"multiscale": True}, "image"
+    return levels[0], options | {"multiscale": False}, "image"

@@ -1,0 +1,67 @@
+"""Arithmetic on seed layers: their resolution, their content, and filling them without overwriting."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari_pixelcam.controllers.session import ImageRecord
+
+BACKGROUND, FOREGROUND = 1, 2
+MOST_PIXELS = 100_000_000
+"""Seeds are painted on the finest level that is no larger: an array of 100 MB."""
+
+
+def seed_grid(levels: Sequence[tuple[int, int]]) -> tuple[int, tuple[int, int], tuple[float, float]]:
+    """Choose the level of an image that its seeds are painted on.
+
+    Parameters
+    ----------
+    levels
+        (height, width) of each level, finest first.
+
+    Returns
+    -------
+    level : int
+    shape : (height, width)
+    scale : (float, float)
+        Level-0 pixels per pixel of that level, (y, x), from the true shapes.
+    """
+    fitting = [level for level, (height, width) in enumerate(levels) if height * width <= MOST_PIXELS]
+    level = fitting[0] if fitting else len(levels) - 1
+    shape = levels[level]
+    return level, shape, (levels[0][0] / shape[0], levels[0][1] / shape[1])
+
+
+def checksum(layer: Labels) -> int:
+    return zlib.crc32(np.ascontiguousarray(layer.data))
+
+
+def onto_seed_grid(proposal: NDArray[np.uint8], shape: tuple[int, ...], record: ImageRecord) -> NDArray[np.uint8]:
+    """Return the proposal, made on the map's grid, on the grid of the seed layer, by nearest pixel."""
+    assert record.result is not None
+    localization = record.result.localization
+    axes = []
+    for axis in (0, 1):
+        position = np.arange(shape[axis]) * record.seeds_scale[axis] + record.seeds_translate[axis]
+        index = (position - localization.translate[axis]) / localization.scale[axis]
+        axes.append(np.clip(np.rint(index).astype(int), 0, proposal.shape[axis] - 1))
+    return proposal[np.ix_(*axes)]
+
+
+def fill_unlabelled(layer: Labels, labels: NDArray[np.uint8]) -> int:
+    """Write labels where the layer has none, as one undo step; return how many pixels that were."""
+    free = np.asarray(layer.data) == 0
+    added = 0
+    with layer.block_history():
+        for value in (BACKGROUND, FOREGROUND):
+            where = np.nonzero(free & (labels == value))
+            layer.data_setitem(where, value)
+            added += int(where[0].size)
+    return added

@@ -1,0 +1,171 @@
+"""The one dock: six sections in the order of the loop, over a line for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_pixelcam.controllers.autosave import Autosaver
+from napari_pixelcam.controllers.export import ExportController
+from napari_pixelcam.controllers.finetune import FinetuneController
+from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.seeds import SeedsController
+from napari_pixelcam.controllers.session import Session
+from napari_pixelcam.controllers.threshold import ThresholdController
+from napari_pixelcam.preferences import load_preferences
+from napari_pixelcam.widgets.export import ExportSection
+from napari_pixelcam.widgets.finetune import FinetuneSection
+from napari_pixelcam.widgets.image_model import ImageModelSection
+from napari_pixelcam.widgets.localize import LocalizeSection
+from napari_pixelcam.widgets.message import Message
+from napari_pixelcam.widgets.qt_background import QtBackground
+from napari_pixelcam.widgets.seeds import SeedsSection
+from napari_pixelcam.widgets.theme import Tones
+from napari_pixelcam.widgets.threshold import ThresholdSection
+
+if TYPE_CHECKING:
+    import napari
+
+SAVE_TICK = 150
+"""Milliseconds between looks whether seeds are to be counted or saved."""
+JOB_TICK = 300
+"""Milliseconds between looks into a running job's folder."""
+WIDTH = 340
+
+_SEVERITY = {
+    "info": NotificationSeverity.INFO,
+    "warning": NotificationSeverity.WARNING,
+    "error": NotificationSeverity.ERROR,
+}
+
+
+class PixelCAMDock(QWidget):
+    """See, correct, learn, see again.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the dock is part of.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.setObjectName("PixelCAM")
+        self._viewer = napari_viewer
+        self._closed = False
+        self.background = QtBackground()
+        self.session = Session(napari_viewer, self.background, load_preferences())
+        self.localize_controller = LocalizeController(self.session)
+        self.threshold_controller = ThresholdController(self.session)
+        self.seeds_controller = SeedsController(self.session, Autosaver())
+        self.export_controller = ExportController(self.session, self.seeds_controller)
+        self.finetune_controller = FinetuneController(
+            self.session, self.seeds_controller, self.localize_controller
+        )
+        self.image_model = ImageModelSection(self.session)
+        self.localize = LocalizeSection(self.session, self.localize_controller)
+        self.threshold = ThresholdSection(self.threshold_controller)
+        self.seeds = SeedsSection(self.session, self.seeds_controller)
+        self.export = ExportSection(self.export_controller)
+        self.finetune = FinetuneSection(self.session, self.finetune_controller)
+        self.message = Message(closable=True)
+        self._lay_out()
+        self.session.notified.connect(self._on_notified)
+        napari_viewer.events.theme.connect(self._on_theme)
+        self._on_theme()
+        self._timers = [
+            self._tick(SAVE_TICK, self.seeds_controller.tick),
+            self._tick(JOB_TICK, self.finetune_controller.poll),
+        ]
+        self._watch_for_the_end()
+        self.session.refresh_catalogue()
+
+    def close_down(self) -> None:
+        """Save what is not saved, ask running work to end, and let everything go; jobs go on by themselves."""
+        if self._closed:
+            return
+        self._closed = True
+        for timer in self._timers:
+            timer.stop()
+        self.background.close()
+        self.seeds_controller.flush()
+        self.seeds_controller.autosaver.close()
+        self._viewer.events.theme.disconnect(self._on_theme)
+        self.session.close()
+
+    @property
+    def sections(self) -> tuple[QWidget, ...]:
+        """The sections, top to bottom."""
+        return (self.image_model, self.localize, self.threshold, self.seeds, self.export, self.finetune)
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 2, 6, 6)
+        column.setSpacing(0)
+        for section in self.sections:
+            column.addWidget(section)
+        column.addStretch(1)
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.message)
+        layout.addWidget(self.scroll, 1)
+        self.setMinimumWidth(WIDTH - 20)
+        self.resize(WIDTH, self.height())
+
+    def _tick(self, milliseconds: int, callback: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.timeout.connect(callback)
+        timer.start(milliseconds)
+        return timer
+
+    def _on_notified(self, level: str, message: str) -> None:
+        self.message.say(message, level)
+        notification_manager.dispatch(Notification(message, _SEVERITY[level]))
+
+    def _on_theme(self, event: object = None) -> None:
+        tones = Tones.of(self._viewer.theme)
+        self.message.set_tones(tones)
+        for section in self.sections:
+            section.set_tones(tones)
+
+    def _watch_for_the_end(self) -> None:
+        """Close down with the window, the program, or the dock itself, whichever goes first."""
+        self._watched: QObject | None = None
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close_down)
+
+    def event(self, event: QEvent) -> bool:
+        """See the window that the dock ends up in, which is not known before."""
+        if event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show):
+            window = self.window()
+            if window is not self and window is not self._watched:
+                window.installEventFilter(self)
+                self._watched = window
+        elif event.type() == QEvent.Type.DeferredDelete:
+            self.close_down()
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Close down when the window closes."""
+        if event.type() == QEvent.Type.Close and watched is self._watched:
+            self.seeds_controller.flush()
+        return super().eventFilter(watched, event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Save what is painted when the dock is put away."""
+        if not self._closed:
+            self.seeds_controller.flush()
+        super().hideEvent(event)

@@ -1,0 +1,118 @@
+"""Section 6: teach the model, watch it learn, end it early."""
+
+from __future__ import annotations
+
+from magicgui.widgets import Container, FloatSpinBox, LineEdit, SpinBox
+from qtpy.QtWidgets import QProgressBar
+
+from napari_pixelcam.controllers.finetune import FinetuneController, TuneProgress, TuneSettings
+from napari_pixelcam.controllers.session import Session
+from napari_pixelcam.widgets.loss_plot import LossPlot
+from napari_pixelcam.widgets.message import Message
+from napari_pixelcam.widgets.section import Section, button, note, row
+
+_SAID = {
+    "preparing": "writing the seeds…",
+    "starting": "starting the job…",
+    "running": "learning from your seeds",
+}
+
+
+class FinetuneSection(Section):
+    """A form, a job, a plot."""
+
+    def __init__(self, session: Session, controller: FinetuneController) -> None:
+        super().__init__("6   Fine-tune")
+        self._session, self._controller = session, controller
+        defaults = TuneSettings(name="")
+        self.name = LineEdit(label="New name", tooltip="What the new model will be called in the model list")
+        self.epochs = SpinBox(
+            label="Epochs", value=defaults.epochs, min=1, max=1000, tooltip="Rounds over all images with seeds"
+        )
+        self.rate = FloatSpinBox(
+            label="Learning rate",
+            value=defaults.learning_rate,
+            min=0.00001,
+            max=1.0,
+            step=0.0005,
+            tooltip="How large the steps are; too large forgets, too small learns nothing",
+        )
+        self.form = Container(widgets=[self.name, self.epochs, self.rate], labels=True)
+        self.form.margins = (0, 0, 0, 0)
+        self.run_button = button("Fine-tu&ne", "Start a job that learns from the seeds of all open images (Alt+N)")
+        self.stop_button = button("Stop, keep we&ights", "End early and keep the best model so far (Alt+I)")
+        self.cancel_button = button("Discard &job", "End now and keep nothing of it (Alt+J)")
+        self.progress = QProgressBar()
+        self.plot = LossPlot()
+        self.detail = note()
+        self.status = Message()
+        self.body.addWidget(self.form.native)
+        self.body.addWidget(self.run_button)
+        self.body.addWidget(self.progress)
+        self.body.addWidget(self.plot)
+        self.body.addWidget(self.detail)
+        self.body.addLayout(row(self.stop_button, self.cancel_button))
+        self.body.addWidget(self.status)
+        self._asked_to_end = False
+        self.run_button.clicked.connect(lambda: self._start())
+        self.stop_button.clicked.connect(lambda: self._end(keep=True))
+        self.cancel_button.clicked.connect(lambda: self._end(keep=False))
+        controller.changed.connect(self._show)
+        controller.finished.connect(self._on_finished)
+        controller.ended.connect(self._on_ended)
+        session.model_changed.connect(lambda model: self._suggest())
+        session.catalogue_changed.connect(lambda catalogue: self._suggest())
+        self._suggest()
+        self._show(controller.progress)
+
+    def _suggest(self) -> None:
+        if not self._controller.progress.busy:
+            self.name.value = self._controller.suggest_name()
+
+    def _start(self) -> None:
+        self._asked_to_end = False
+        self.status.clear()
+        self._controller.start(TuneSettings(self.name.value.strip(), self.epochs.value, self.rate.value))
+
+    def _end(self, *, keep: bool) -> None:
+        self._asked_to_end = True
+        self.status.say("Stopping; the best weights so far are kept…" if keep else "Ending the job…")
+        if keep:
+            self._controller.stop()
+        else:
+            self._controller.cancel()
+        self._show(self._controller.progress)
+
+    def _show(self, progress: TuneProgress) -> None:
+        busy = progress.busy
+        self.form.enabled = not busy
+        self.run_button.setVisible(not busy)
+        for widget in (self.stop_button, self.cancel_button, self.progress):
+            widget.setVisible(busy)
+        for widget in (self.stop_button, self.cancel_button):
+            widget.setEnabled(busy and progress.state != "preparing" and not self._asked_to_end)
+        self.plot.setVisible(bool(progress.losses) or busy)
+        self.plot.show_losses(progress.losses, progress.total)
+        self.detail.setText(_describe(progress))
+        self.detail.setVisible(bool(self.detail.text()))
+        if progress.step is not None and progress.total:
+            self.progress.setRange(0, progress.total)
+            self.progress.setValue(progress.step)
+        else:
+            self.progress.setRange(0, 0)
+
+    def _on_finished(self, name: str) -> None:
+        self._suggest()
+        self.status.say(f"{name} is ready and chosen as the model: press Localize to see the change.", "good")
+
+    def _on_ended(self, level: str, message: str) -> None:
+        self.status.say(message, level)
+
+
+def _describe(progress: TuneProgress) -> str:
+    parts = [_SAID[progress.state]] if progress.busy else []
+    if progress.busy and progress.epoch is not None and progress.epochs:
+        parts.append(f"epoch {progress.epoch} of {progress.epochs}")
+    if progress.agreement:
+        parts.append(f"agrees with {progress.agreement[-1]:.0%} of your seeds")
+    return "; ".join(parts)

@@ -1,0 +1,112 @@
+"""Section 1: which image, which model, on which device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import ComboBox, Container
+from napari.layers import Image
+
+from napari_pixelcam.backend import Catalogue
+from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.images import microns_per_pixel
+from napari_pixelcam.widgets.section import Section, note
+
+_DEVICES = {"auto": "automatic", "cpu": "cpu (slow, always there)"}
+
+
+class ImageModelSection(Section):
+    """Three choices and a line about the image."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("1   Image && model")
+        self._session = session
+        self._images: list[Image] = []
+        self.image = ComboBox(
+            label="image",
+            choices=self._image_choices,
+            nullable=True,
+            tooltip="The image layer that the sections below work on. It follows the layer list.",
+        )
+        self.model = ComboBox(
+            label="model",
+            choices=self._model_choices,
+            tooltip="The model that Localize runs and that Fine-tune starts from",
+        )
+        self.device = ComboBox(
+            label="device",
+            choices=self._device_choices,
+            tooltip="The processor that the model runs on; “automatic” takes the fastest that is here",
+        )
+        self.form = Container(widgets=[self.image, self.model, self.device], labels=True)
+        self.form.margins = (0, 0, 0, 0)
+        self.about = note()
+        self.body.addWidget(self.form.native)
+        self.body.addWidget(self.about)
+        self.image.changed.connect(self._on_image_chosen)
+        self.model.changed.connect(lambda name: name and session.choose_model(name))
+        self.device.changed.connect(lambda name: name and session.choose_device(name))
+        session.images_changed.connect(self._refresh_images)
+        session.image_changed.connect(self._show_image)
+        session.catalogue_changed.connect(self._refresh_catalogue)
+        session.model_changed.connect(self._show_model)
+        session.device_changed.connect(self._show_device)
+        session.moved.connect(lambda record: self._describe(session.record))
+        self._refresh_images()
+        self._refresh_catalogue(session.catalogue)
+        self._show_image(session.record)
+
+    def _image_choices(self, widget: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self._session.images()]
+
+    def _model_choices(self, widget: Any = None) -> list[str]:
+        catalogue = self._session.catalogue
+        return list(catalogue.models) if catalogue else []
+
+    def _device_choices(self, widget: Any = None) -> list[tuple[str, str]]:
+        catalogue = self._session.catalogue
+        names = catalogue.devices if catalogue else (self._session.device,)
+        return [(_DEVICES.get(name, name), name) for name in names]
+
+    def _on_image_chosen(self, layer: Image | None) -> None:
+        if layer is not None:
+            self._session.choose_image(layer)
+
+    def _refresh_images(self) -> None:
+        with self.image.changed.blocked():
+            self.image.reset_choices()
+        self._show_image(self._session.record)
+
+    def _refresh_catalogue(self, catalogue: Catalogue | None) -> None:
+        with self.model.changed.blocked(), self.device.changed.blocked():
+            self.model.reset_choices()
+            self.device.reset_choices()
+        self._show_model(self._session.model)
+        self._show_device(self._session.device)
+
+    def _show_image(self, record: ImageRecord | None) -> None:
+        with self.image.changed.blocked():
+            if record is not None and record.layer in self.image.choices:
+                self.image.value = record.layer
+            elif record is None:
+                self.image.value = None
+        self._describe(record)
+
+    def _show_model(self, name: str) -> None:
+        with self.model.changed.blocked():
+            if name in self.model.choices:
+                self.model.value = name
+
+    def _show_device(self, name: str) -> None:
+        with self.device.changed.blocked():
+            if name in self.device.choices:
+                self.device.value = name
+
+    def _describe(self, record: ImageRecord | None) -> None:
+        if record is None:
+            self.about.setText("No image is open: File ▸ Open, or File ▸ Open Sample ▸ PixelCAM.")
+            return
+        height, width = (record.layer.data[0] if record.layer.multiscale else record.layer.data).shape[:2]
+        mpp = microns_per_pixel(record.layer)
+        size = f"{width} × {height} pixels"
+        self.about.setText(f"{size}, {mpp:.3g} µm per pixel" if mpp else f"{size}, pixel size unknown")

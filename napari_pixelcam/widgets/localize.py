@@ -1,0 +1,79 @@
+"""Section 2: run the model, watch it, cancel it, and read what it calls the image."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QProgressBar
+
+from napari_pixelcam.controllers.localize import LocalizeController, describe_change
+from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.widgets.bars import ClassBars
+from napari_pixelcam.widgets.message import Message
+from napari_pixelcam.widgets.section import Section, button, note, row
+from pixelcam.events import Event
+
+
+class LocalizeSection(Section):
+    """The button of the whole plugin, and its answer."""
+
+    def __init__(self, session: Session, controller: LocalizeController) -> None:
+        super().__init__("2   Localize")
+        self._session, self._controller = session, controller
+        self.run_button = button("Locali&ze", "Ask the model what the image shows and where (Alt+Z)")
+        self.cancel_button = button("&Cancel", "Stop; what was there before stays (Alt+C)")
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(True)
+        self.progress.hide()
+        self.status = Message()
+        self.bars = ClassBars()
+        self.change = note()
+        self.body.addLayout(row(self.run_button, self.cancel_button))
+        self.body.addWidget(self.progress)
+        self.body.addWidget(self.status)
+        self.body.addWidget(self.bars)
+        self.body.addWidget(self.change)
+        self.run_button.clicked.connect(lambda: controller.run())
+        self.cancel_button.clicked.connect(lambda: controller.cancel())
+        controller.changed.connect(self._refresh)
+        controller.progressed.connect(self._on_progress)
+        controller.finished.connect(lambda record: self._show(session.record))
+        controller.ended.connect(self._on_ended)
+        session.image_changed.connect(self._show)
+        session.catalogue_changed.connect(lambda catalogue: self._refresh())
+        session.images_changed.connect(self._refresh)
+        self._refresh()
+        self._show(session.record)
+
+    def _refresh(self) -> None:
+        running, obstacle = self._controller.running, self._controller.obstacle
+        self.run_button.setEnabled(not running and not obstacle)
+        self.cancel_button.setEnabled(running)
+        self.cancel_button.setVisible(running)
+        if running and self.progress.isHidden():
+            self.progress.setRange(0, 0)
+            self.progress.setFormat("loading the model…")
+            self.status.clear()
+        self.progress.setVisible(running)
+        if obstacle:
+            self.status.say(obstacle)
+        elif self.status.level == "info" and not running:
+            self.status.clear()
+
+    def _on_progress(self, event: Event) -> None:
+        if event.step is not None and event.total:
+            self.progress.setRange(0, event.total)
+            self.progress.setValue(event.step)
+            self.progress.setFormat("%v of %m tiles" if event.total > 1 else "localizing…")
+
+    def _on_ended(self, level: str, message: str) -> None:
+        self.status.say(message, level)
+
+    def _show(self, record: ImageRecord | None) -> None:
+        result = record.result if record is not None else None
+        self.bars.show_classes(result.localization.classes if result else {})
+        change = describe_change(record) if record is not None else ""
+        self.change.setText(change)
+        self.change.setVisible(bool(change))
+        if result is not None:
+            self.status.say(f"Seen by {result.model}", "good")
+        elif not self._controller.obstacle:
+            self.status.clear()

@@ -1,0 +1,84 @@
+"""A line of text that can be an error, a warning or good news, and looks it in every theme."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
+
+from napari_pixelcam.widgets.theme import Tones
+
+_SIGNS = {"error": "⚠", "warning": "⚠", "good": "✓", "info": ""}
+
+
+class Message(QWidget):
+    """A message with a coloured edge; hidden while it has nothing to say.
+
+    Parameters
+    ----------
+    closable
+        Whether the user can wave it away.
+    """
+
+    def __init__(self, *, closable: bool = False, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._level, self._tones = "info", Tones.of("dark")
+        self._label = QLabel()
+        self._label.setWordWrap(True)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._label.setOpenExternalLinks(True)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._label, 1)
+        if closable:
+            button = QToolButton()
+            button.setText("✕")
+            button.setToolTip("Hide this message")
+            button.setAccessibleName("Hide this message")
+            button.setAutoRaise(True)
+            button.clicked.connect(self.clear)
+            layout.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """What it says, empty while it is hidden."""
+        return self._label.text() if not self.isHidden() else ""
+
+    @property
+    def level(self) -> str:
+        """ "info", "good", "warning" or "error"."""
+        return self._level
+
+    def say(self, text: str, level: str = "info", *, rich: bool = False) -> None:
+        """Show a text; an empty one hides the message."""
+        self._level = level
+        sign = _SIGNS[level]
+        self._label.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
+        self._label.setText(f"{sign} {text}" if sign else text)
+        if rich:  # keyboard users reach links only where they are told to be reachable
+            self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self._paint()
+        self.setVisible(bool(text))
+
+    def clear(self) -> None:
+        """Hide it."""
+        self.say("")
+
+    def set_tones(self, tones: Tones) -> None:
+        """Take the colours of another theme."""
+        self._tones = tones
+        self._paint()
+
+    def _paint(self) -> None:
+        tones = self._tones
+        edge = {"error": tones.error, "warning": tones.warning, "good": tones.good}.get(self._level)
+        if edge is None:
+            self._label.setStyleSheet(f"QLabel {{ color: {tones.text.name()}; }}")
+            return
+        weight = "bold" if self._level == "error" else "normal"
+        self._label.setStyleSheet(
+            f"QLabel {{ color: {edge.name() if self._level != 'good' else tones.text.name()}; font-weight: {weight};"
+            f" border-left: 3px solid {edge.name()}; padding: 3px 0 3px 7px; }}"
+        )

@@ -1,0 +1,119 @@
+"""Run slow work in napari's worker threads, and show it in the activity dock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from qtpy.QtCore import QObject, Signal
+
+from napari_pixelcam.background import Task, Work
+from pixelcam.events import Event, EventSink, ignore_events
+
+T = TypeVar("T")
+
+
+class _Relay(QObject):
+    """Carries events and results over to the interface's thread: its slots run where it was made."""
+
+    reported = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, done: Callable[[Any], None], failed: Callable[[Exception], None], progress: EventSink) -> None:
+        super().__init__()
+        self._done, self._failed, self._progress = done, failed, progress
+        self.on_end: Callable[[], None] = lambda: None
+        self.silent = False
+        self.reported.connect(self._on_reported)
+        self.ended.connect(self._on_ended)
+
+    def _on_reported(self, event: Event) -> None:
+        if not self.silent:
+            self._progress(event)
+
+    def _on_ended(self, outcome: Any) -> None:
+        self.on_end()
+        if self.silent:
+            return
+        if isinstance(outcome, _Failure):
+            self._failed(outcome.error)
+        else:
+            self._done(outcome)
+
+
+class _Failure:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class QtBackground:
+    """Runs each piece of work in a thread of its own; closed, it asks them all to end and calls back no more."""
+
+    def __init__(self) -> None:
+        self._running: dict[_Relay, Task] = {}
+
+    def submit(
+        self,
+        work: Work[T],
+        *,
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+        progress: EventSink = ignore_events,
+    ) -> Task:
+        """Start `work` in a thread; the callbacks run on the interface's thread."""
+        bar = _ActivityBar()
+        watched = progress is not ignore_events
+
+        def on_event(event: Event) -> None:
+            bar.show(event)
+            progress(event)
+
+        relay = _Relay(done, failed, on_event if watched else ignore_events)
+        task = Task(relay.reported.emit)
+
+        def run() -> None:
+            outcome: object
+            try:
+                outcome = work(task)
+            except Exception as error:  # the caller's callback says it
+                outcome = _Failure(error)
+            relay.ended.emit(outcome)
+
+        def forget() -> None:
+            bar.close()
+            self._running.pop(relay, None)
+
+        relay.on_end = forget
+        self._running[relay] = task
+        create_worker(run, _start_thread=True)
+        return task
+
+    def close(self) -> None:
+        """Ask all work to end, and drop what it will say."""
+        for relay, task in self._running.items():
+            relay.silent = True
+            task.stop()
+
+
+class _ActivityBar:
+    """A bar in napari's activity dock that appears with the first event and goes with `close`."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._step = 0
+
+    def show(self, event: Event) -> None:
+        if event.step is None or not event.total:
+            return
+        if self._bar is None:
+            self._bar = progress(total=event.total, desc="Localize")
+        if event.step > self._step:
+            self._bar.update(event.step - self._step)
+            self._step = event.step
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,123 @@
+"""Section 3: from the map to a region, live."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QPainter, QPaintEvent, QPolygonF
+from qtpy.QtCore import QPointF
+from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton, QWidget
+from superqt import QLabeledDoubleSlider
+from superqt.utils import signals_blocked
+
+from napari_pixelcam.controllers.threshold import ThresholdController, ThresholdState
+from napari_pixelcam.overlays import PROBABILITY, TWO_COLOURS
+from napari_pixelcam.palette import BACKGROUND, FOREGROUND
+from napari_pixelcam.widgets.section import Section, button, note, row
+from napari_pixelcam.widgets.theme import Tones
+
+
+class ThresholdSection(Section):
+    """A slider with the model's default marked, the view, and the area."""
+
+    def __init__(self, controller: ThresholdController) -> None:
+        super().__init__("3   Threshold")
+        self._controller = controller
+        self.slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 1)
+        self.slider.setDecimals(3)
+        self.slider.setSingleStep(0.01)
+        self.slider.setPageStep(0.1)
+        self.slider.setToolTip("Pixels at or above this probability are foreground. Arrow keys move it by 0.01.")
+        self.slider.setAccessibleName("Threshold")
+        self.mark = DefaultMark(self.slider)
+        label = QLabel("&Threshold")
+        label.setBuddy(self.slider)
+        self.reset_button = button("&Reset", "Go back to the model's own threshold (Alt+R)")
+        self.default = note()
+        self.probability = QRadioButton("Pro&bability")
+        self.probability.setToolTip("Shades from dark blue (surely background) to yellow (surely foreground)")
+        self.two_colours = QRadioButton("Two colour&s")
+        self.two_colours.setToolTip("Yellow at or above the threshold, blue below")
+        self._views = QButtonGroup(self)
+        for choice in (self.probability, self.two_colours):
+            self._views.addButton(choice)
+        self.area = note()
+        self.body.addLayout(row(label, self.slider))
+        self.body.addWidget(self.mark)
+        self.body.addLayout(row(self.default, self.reset_button))
+        self.body.addLayout(row(QLabel("Show"), self.probability, self.two_colours, None))
+        self.body.addWidget(self.area)
+        self.slider.valueChanged.connect(controller.set_threshold)
+        self.reset_button.clicked.connect(lambda: controller.reset())
+        self.probability.clicked.connect(lambda: controller.set_view(PROBABILITY))
+        self.two_colours.clicked.connect(lambda: controller.set_view(TWO_COLOURS))
+        controller.changed.connect(self._show)
+        self._show(controller.state)
+
+    def _show(self, state: ThresholdState | None) -> None:
+        for widget in (self.slider, self.probability, self.two_colours):
+            widget.setEnabled(state is not None)
+        self.reset_button.setEnabled(state is not None and state.threshold != state.default)
+        if state is None:
+            self.default.setText("")
+            self.mark.show_default(None)
+            self.area.setText("Press Localize to get a map.")
+            return
+        with signals_blocked(self.slider):
+            self.slider.setValue(state.threshold)
+        self.mark.show_default(state.default)
+        self.default.setText(f"The model's default is {state.default:.2f}")
+        (self.two_colours if state.view == TWO_COLOURS else self.probability).setChecked(True)
+        squares = f"<span style='color:{FOREGROUND}'>■</span>"
+        rest = f"<span style='color:{BACKGROUND}'>■</span>"
+        area = "" if state.area_mm2 is None else f" = {_area(state.area_mm2)}"
+        self.area.setText(
+            f"{squares} foreground <b>{100 * state.fraction:.1f} %</b>{area} &nbsp; {rest} background "
+            f"{100 * (1 - state.fraction):.1f} %"
+        )
+
+
+def _area(square_millimetres: float) -> str:
+    digits = 1 if square_millimetres >= 10 else 2 if square_millimetres >= 0.1 else 4
+    return f"{square_millimetres:.{digits}f} mm²"
+
+
+class DefaultMark(QWidget):
+    """A small mark under a slider's groove at one value."""
+
+    def __init__(self, slider: QLabeledDoubleSlider) -> None:
+        super().__init__()
+        self._slider = slider
+        self._value: float | None = None
+        self._tones = Tones.of("dark")
+        self.setFixedHeight(8)
+
+    def show_default(self, value: float | None) -> None:
+        """Mark this value, or none."""
+        self._value = value
+        self.setToolTip("" if value is None else f"The model's default, {value:.2f}")
+        self.update()
+
+    def set_tones(self, tones: Tones) -> None:
+        """Take the colours of another theme."""
+        self._tones = tones
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Return a thin strip."""
+        return QSize(50, 8)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw a small triangle below the groove."""
+        if self._value is None:
+            return
+        groove = self._slider._slider  # the bare slider inside superqt's labelled one
+        left = groove.mapTo(self.window(), groove.rect().topLeft()).x() - self.mapTo(self.window(), self.rect().topLeft()).x()
+        handle = 12
+        x = left + handle / 2 + (groove.width() - handle) * self._value
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._tones.text)
+        painter.drawPolygon(QPolygonF([QPointF(x, 0), QPointF(x - 4, 7), QPointF(x + 4, 7)]))
+        painter.end()
