@@ -1,0 +1,76 @@
+"""What localizing an image gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model made a result: its name and the sha256 of its file."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Class probabilities of an image and its foreground probability map.
+
+    Attributes
+    ----------
+    image_name
+        Stem of the image's name, used for the names of exported files.
+    width, height
+        Of the image, in level-0 pixels.
+    mpp
+        Microns per level-0 pixel, `None` where unknown.
+    classes
+        Class name to probability; they sum to 1.
+    foreground
+        (h, w) float32 in [0, 1]; (h, w) is (height, width) unless `scale` says otherwise.
+    threshold
+        The model's default foreground threshold.
+    model
+        Who made it.
+    scale, translate
+        Level-0 pixels per map pixel, and the centre of map pixel (0, 0) in level-0 pixels, each as (y, x).
+    """
+
+    image_name: str
+    width: int
+    height: int
+    mpp: float | None
+    classes: dict[str, float]
+    foreground: NDArray[np.float32]
+    threshold: float
+    model: ModelRef
+    scale: tuple[float, float] = (1.0, 1.0)
+    translate: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return max(self.classes, key=lambda name: self.classes[name])
+
+    @property
+    def background(self) -> NDArray[np.float32]:
+        """One minus the foreground probability."""
+        return 1 - self.foreground
+
+    def region(self, threshold: float | None = None) -> NDArray[np.bool_]:
+        """Return where the foreground probability reaches the threshold (the model's own by default)."""
+        return self.foreground >= (self.threshold if threshold is None else threshold)
+
+    def foreground_fraction(self, threshold: float | None = None) -> float:
+        """Return the share of the image, in [0, 1], that is foreground at the threshold."""
+        return float(self.region(threshold).mean())
+
+    def area_mm2(self, threshold: float | None = None) -> float | None:
+        """Return the foreground's area in square millimetres, `None` where the pixel size is unknown."""
+        if self.mpp is None:
+            return None
+        return self.foreground_fraction(threshold) * self.width * self.height * (self.mpp / 1000) ** 2

@@ -1,0 +1,230 @@
+"""One model in one safetensors file, with everything needed to use it in the file's header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pixelcam.errors import CheckpointError, ConfigError
+from pixelcam.export.atomic import atomic_path
+from pixelcam.model.encoder import FINAL
+from pixelcam.model.network import PixelCAM
+
+FORMAT = "pixelcam-1"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a checkpoint says of itself.
+
+    Attributes
+    ----------
+    name
+        What people call the model.
+    encoder, classes, levels, output_stride, standardise
+        How to build the network; see `PixelCAM`.
+    input_size
+        Side in pixels of the square images it was trained on.
+    mpp
+        Microns per pixel of those images, `None` where unknown.
+    mean, std
+        Normalisation of RGB in [0, 1].
+    threshold
+        Default foreground threshold in [0, 1].
+    regionless
+        Classes whose images hold no foreground.
+    trained_on
+        Data, split and supervision, in words.
+    training
+        The settings of the run, as JSON values.
+    metrics
+        Figures measured on validation data.
+    parent
+        sha256 of the checkpoint it was fine-tuned from.
+    licence, description
+        For people.
+    """
+
+    encoder: str
+    classes: tuple[str, ...]
+    input_size: int
+    name: str = "model"
+    levels: tuple[int, ...] = (FINAL,)
+    output_stride: int | None = None
+    standardise: bool = True
+    mpp: float | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    threshold: float = 0.5
+    regionless: tuple[str, ...] = ()
+    trained_on: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parent: str | None = None
+    licence: str = ""
+    description: str = ""
+
+    def build(self, *, dropout: float = 0.0, pretrained: bool = False) -> PixelCAM:
+        """Return the network that the card describes, with fresh heads."""
+        return PixelCAM(
+            self.encoder,
+            len(self.classes),
+            levels=self.levels,
+            output_stride=self.output_stride,
+            dropout=dropout,
+            standardise=self.standardise,
+            pretrained=pretrained,
+        )
+
+
+def save_checkpoint(path: Path, network: PixelCAM, card: ModelCard, *, half: bool = False) -> str:
+    """Write a checkpoint in one step and return its sha256.
+
+    Parameters
+    ----------
+    half
+        Store floating-point tensors in half precision.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; an older file of that name stays as it was.
+    """
+    tensors = {key: _stored(value, half) for key, value in network.state_dict().items()}
+    header = {"format": FORMAT, "card": json.dumps(asdict(card), sort_keys=True)}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:  # safetensors wraps the system's error in its own
+            raise OSError(str(error)) from error
+    return file_sha256(path)
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    value = value.detach().to("cpu")
+    return (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read only the metadata of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, not a safetensors file, damaged, or not a PixelCAM checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no model file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(_why_unreadable(path)) from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path.name} holds tensors but no PixelCAM metadata; use a checkpoint written by pixelcam, or pass plain "
+            "encoder weights to `pixelcam train --weights`."
+        )
+    try:
+        return _card_from_json(header["card"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The metadata of {path.name} is incomplete or damaged ({error}); get the file anew."
+        ) from error
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror}); check its permissions."
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return f"{path.name} is a pickled PyTorch file, which may run code when loaded; only safetensors files are read."
+    return f"{path.name} is not a whole safetensors file; it may be truncated, so get it anew."
+
+
+def _card_from_json(text: str) -> ModelCard:
+    values = json.loads(text)
+    known = {entry.name for entry in fields(ModelCard)}
+    kept = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values.items()
+        if key in known
+    }
+    card = ModelCard(**kept)
+    if len(card.classes) < 2 or not all(isinstance(name, str) for name in card.classes):
+        raise ValueError("fewer than two classes")
+    if card.input_size < 16 or not 0 <= card.threshold <= 1:
+        raise ValueError("an input size or threshold out of range")
+    return card
+
+
+def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:
+    """Build the network of a checkpoint, in evaluation mode and single precision on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_card`, or the tensors do not fit the encoder that the metadata names.
+    """
+    path = Path(path)
+    card = read_card(path)
+    try:
+        network = card.build()
+    except ConfigError as error:
+        raise CheckpointError(f"{path.name} cannot be used: {error}") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(_why_unreadable(path)) from error
+    _check_fit(path, card, network.state_dict(), tensors)
+    network.load_state_dict(
+        {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    )
+    return network.eval(), card
+
+
+def _check_fit(
+    path: Path, card: ModelCard, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> None:
+    missing = sorted(set(wanted) - set(found))
+    extra = sorted(set(found) - set(wanted))
+    if missing or extra:
+        example = (missing or extra)[0]
+        raise CheckpointError(
+            f"{path.name} does not fit its encoder {card.encoder}: {len(missing)} tensors are missing and {len(extra)} "
+            f"are foreign (for example {example}); it is a checkpoint of another network."
+        )
+    for key, value in wanted.items():
+        if found[key].shape != value.shape:
+            raise CheckpointError(
+                f"{path.name} does not fit its encoder {card.encoder}: {key} has shape {tuple(found[key].shape)} instead "
+                f"of {tuple(value.shape)}; it is a checkpoint of another network."
+            )
+    broken = [
+        key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{path.name} holds values that are not numbers (in {broken[0]}); its training failed."
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,216 @@
+"""Any timm encoder, CNN or transformer, behind one interface: an image in, feature maps out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from pixelcam.errors import CheckpointError, ConfigError
+from pixelcam.model.geometry import Grid, encoder_grid, padding_side
+
+FINAL = -1
+"""Level number of the encoder's final map, the one that the image head classifies."""
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What is fixed about an encoder once it is built.
+
+    Attributes
+    ----------
+    channels, strides
+        Of each intermediate level, in the order of timm's ``feature_info``.
+    modules
+        Name of the module whose output each level is, for hooks.
+    final_channels
+        Channels of the final map.
+    side
+        To which side its strided layers look; see `pixelcam.model.geometry.padding_side`.
+    transformer
+        Whether the encoder works on patch tokens; it then sees best at its own input size.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    modules: tuple[str, ...]
+    final_channels: int
+    side: int
+    transformer: bool
+
+    def level_channels(self, level: int) -> int:
+        """Return the channels of a level, `FINAL` included."""
+        return self.final_channels if level == FINAL else self.channels[level]
+
+    def grid(self, level: int) -> Grid:
+        """Return where the cells of a level lie in the image; the final map has the stride of the last level."""
+        return encoder_grid(self.strides[level], self.side)
+
+
+class Encoder(nn.Module):
+    """An unmodified timm model without its classifier, giving NCHW maps.
+
+    Parameters
+    ----------
+    name
+        Name in timm's registry, e.g. ``"resnet50"`` or ``"deit_tiny_patch16_224"``.
+    output_stride
+        Stride of the deepest map of a CNN (8, 16 or 32); ``None`` keeps the encoder's own. Transformers have the
+        stride of their patches and take only ``None``.
+    pretrained
+        Let timm fetch its ImageNet weights from the Hugging Face hub.
+
+    Raises
+    ------
+    ConfigError
+        timm does not know the name, or the encoder cannot do that output stride.
+    CheckpointError
+        The pretrained weights cannot be fetched; the message says which file to pass instead.
+    """
+
+    def __init__(self, name: str, *, output_stride: int | None = None, pretrained: bool = False) -> None:
+        super().__init__()
+        self.name = name
+        self.body = _create(name, output_stride, pretrained)
+        self.info = _describe(name, self.body)
+
+    def forward(self, images: Tensor, levels: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
+        """Return the final map and the maps of the asked levels.
+
+        Parameters
+        ----------
+        images
+            Normalised images, (n, 3, h, w) float; h and w divisible by the encoder's largest stride.
+        levels
+            Level numbers; `FINAL` repeats the final map.
+
+        Returns
+        -------
+        final, maps
+            ``final`` is (n, c, h / s, w / s); ``maps`` holds one such tensor a level, each at its own stride.
+        """
+        wanted = sorted({level for level in levels if level != FINAL})
+        final, found = self.body.forward_intermediates(images, indices=wanted or [0], output_fmt="NCHW")
+        if self.info.transformer:
+            final = self.tokens_to_map(final, (images.shape[2], images.shape[3]))
+        by_level: dict[int, Tensor] = dict(zip(wanted, found, strict=False))
+        by_level[FINAL] = final
+        return final, [by_level[level] for level in levels]
+
+    def tokens_to_map(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return a transformer's tokens (n, t, c) of images of that height and width as a map (n, c, h, w)."""
+        patches = tokens[:, getattr(self.body, "num_prefix_tokens", 0) :]
+        height, width = self.body.patch_embed.dynamic_feat_size(shape)
+        return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
+
+
+def encoder_info(name: str) -> EncoderInfo:
+    """Return what is fixed about an encoder at its own output stride, without making its weights.
+
+    Raises
+    ------
+    ConfigError
+        timm does not know the name.
+    """
+    with torch.device("meta"):
+        return Encoder(name).info
+
+
+def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
+    """Copy a user's backbone weights into an encoder, by name or, failing that, by order.
+
+    Ports of one architecture to another library often hold the same tensors, in the same order, under other names
+    (EfficientNet-Lite0 does); when names do not match, tensors are matched by order and must fit shape by shape.
+    Tensors of a classifier after the last encoder tensor are left out.
+
+    Parameters
+    ----------
+    encoder
+        Changed in place.
+    tensors
+        Name to tensor, as stored in the file.
+
+    Raises
+    ------
+    CheckpointError
+        The tensors are of another architecture.
+    """
+    target = encoder.body.state_dict()
+    for prefix in ("", "module.", "model.", "encoder.body.", "backbone."):
+        named = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+        if all(key in named and named[key].shape == value.shape for key, value in target.items()):
+            encoder.body.load_state_dict({key: named[key] for key in target})
+            return
+    ordered = _match_by_order(target, list(tensors.values()))
+    if ordered is None:
+        raise CheckpointError(
+            f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes in order match; "
+            "give a file of this encoder."
+        )
+    encoder.body.load_state_dict(ordered)
+
+
+def _match_by_order(target: dict[str, Tensor], values: list[Tensor]) -> dict[str, Tensor] | None:
+    counted = {key: value for key, value in target.items() if not key.endswith("num_batches_tracked")}
+    kept = [value for value in values if value.dim() > 0]
+    if len(kept) < len(counted):
+        return None
+    matched = dict(zip(counted, kept, strict=False))
+    if any(matched[key].shape != value.shape for key, value in counted.items()):
+        return None
+    return {key: matched.get(key, value) for key, value in target.items()}
+
+
+def _create(name: str, output_stride: int | None, pretrained: bool) -> nn.Module:
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ConfigError(f"timm has no encoder named {name!r}{hint}.")
+    options: dict[str, object] = {} if output_stride is None else {"output_stride": output_stride}
+    if _is_vision_transformer(name):
+        if output_stride is not None:
+            raise ConfigError(
+                f"{name} is a transformer with a fixed patch size: leave the output stride out."
+            )
+        options["dynamic_img_size"] = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            body: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise ConfigError(
+            f"The encoder {name} cannot be built with output stride {output_stride}: {error}."
+        ) from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise CheckpointError(
+            f"The ImageNet weights of {name} cannot be fetched from the Hugging Face hub: download the safetensors file "
+            f"of timm/{name} on a machine that can and pass it with --weights FILE."
+        ) from error
+    if not hasattr(body, "forward_intermediates"):
+        raise ConfigError(
+            f"The encoder {name} gives no intermediate maps in this version of timm; choose another."
+        )
+    return body
+
+
+def _is_vision_transformer(name: str) -> bool:
+    return timm.models.model_entrypoint(name).__module__.endswith(("vision_transformer", "deit"))
+
+
+def _describe(name: str, body: nn.Module) -> EncoderInfo:
+    features = body.feature_info
+    entries = list(getattr(features, "info", features))
+    return EncoderInfo(
+        channels=tuple(int(entry["num_chs"]) for entry in entries),
+        strides=tuple(int(entry["reduction"]) for entry in entries),
+        modules=tuple(str(entry["module"]) for entry in entries),
+        final_channels=int(getattr(body, "head_hidden_size", None) or body.num_features),
+        side=padding_side(body),
+        transformer=_is_vision_transformer(name),
+    )

@@ -1,0 +1,125 @@
+"""Model names: the bundled ones, the user's own, files, and Hugging Face hub ids."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from pixelcam.errors import ConfigError, ModelNotFoundError
+from pixelcam.export.atomic import atomic_path
+from pixelcam.model.checkpoint import read_card
+
+BUNDLED = Path(__file__).resolve().parent.parent / "models"
+HUB_PREFIX = "hf-hub:"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be asked for by name."""
+
+    name: str
+    path: Path
+    source: Literal["bundled", "user"]
+
+
+def user_dir() -> Path:
+    """Return the folder of a user's models, runs and seeds: ``$PIXELCAM_HOME``, else the system's place for it."""
+    home = os.environ.get("PIXELCAM_HOME")
+    return Path(home).expanduser() if home else Path(platformdirs.user_data_dir("pixelcam"))
+
+
+def list_models() -> list[ModelEntry]:
+    """Return every model with a name, the user's after the bundled ones, each group by name."""
+    groups: tuple[tuple[Path, Literal["bundled", "user"]], ...] = (
+        (BUNDLED, "bundled"),
+        (user_dir() / "models", "user"),
+    )
+    return [
+        ModelEntry(path.stem, path, source)
+        for folder, source in groups
+        if folder.is_dir()
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        if not path.name.startswith(".")
+    ]
+
+
+def resolve_model(name: str | Path) -> Path:
+    """Return the checkpoint file of a name, a path, or ``hf-hub:org/repository[/file.safetensors]``.
+
+    A user's model of the same name as a bundled one is not chosen by the bare name: give its path.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Nothing of that name is at hand; the message lists what is, or which file to put where.
+    """
+    text = str(name)
+    if text.startswith(HUB_PREFIX):
+        return _from_hub(text.removeprefix(HUB_PREFIX))
+    known = list_models()
+    for entry in known:
+        if entry.name == text:
+            return entry.path
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise ModelNotFoundError(f"There is no model file {path}.")
+    names = ", ".join(entry.name for entry in known) or "none"
+    raise ModelNotFoundError(
+        f"There is no model named {text!r}; at hand: {names}. Give one of these or a .safetensors file."
+    )
+
+
+def _from_hub(identifier: str) -> Path:
+    from huggingface_hub import hf_hub_download  # takes long to import and is rarely needed
+
+    parts = identifier.split("/")
+    if len(parts) not in (2, 3):
+        raise ModelNotFoundError(
+            f"{identifier!r} is not a hub id; write {HUB_PREFIX}organisation/repository[/file{SUFFIX}]."
+        )
+    filename = parts[2] if len(parts) == 3 else f"model{SUFFIX}"
+    repository = "/".join(parts[:2])
+    local = user_dir() / "models" / f"{parts[1]}{SUFFIX}"
+    try:
+        return Path(hf_hub_download(repository, filename))
+    except Exception as error:  # the hub client raises many kinds, all of which mean: not obtained
+        if local.is_file():
+            return local
+        raise ModelNotFoundError(
+            f"{repository} cannot be fetched from the Hugging Face hub; download its {filename} on a machine that can and "
+            f"put it at {local}, then use the model name {parts[1]!r}."
+        ) from error
+
+
+def register_model(checkpoint: Path, name: str) -> ModelEntry:
+    """Copy a checkpoint into the user's models under a name, and return its entry.
+
+    Raises
+    ------
+    ConfigError
+        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, or is taken.
+    CheckpointError
+        The file is not a checkpoint.
+    OutputError
+        The models folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(
+            f"{name!r} cannot be a model's name; use letters, digits, dots, dashes and underscores."
+        )
+    if any(entry.name == name for entry in list_models()):
+        raise ConfigError(f"There is a model named {name!r} already; choose another name.")
+    read_card(checkpoint)
+    path = user_dir() / "models" / f"{name}{SUFFIX}"
+    with atomic_path(path) as temporary:
+        shutil.copyfile(checkpoint, temporary)
+    return ModelEntry(name, path, "user")

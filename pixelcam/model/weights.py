@@ -1,0 +1,51 @@
+"""Reading a user's own backbone weights, the one place where a PyTorch file is opened."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pixelcam.errors import CheckpointError
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file or of a PyTorch file that holds nothing but tensors.
+
+    A PyTorch file is opened with ``weights_only=True``, which refuses anything that could run code.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, or holds more than tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"There is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path.name} is damaged or holds more than plain tensors; give a safetensors file, or a PyTorch file of a "
+            "state_dict."
+        ) from error
+    tensors = _tensors(loaded)
+    if not tensors:
+        raise CheckpointError(f"{path.name} holds no tensors by name; give the state_dict of the encoder.")
+    return tensors
+
+
+def _tensors(loaded: Any) -> dict[str, Tensor]:
+    if not isinstance(loaded, dict):
+        return {}
+    for key in ("state_dict", "model"):
+        if isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -1,0 +1,156 @@
+"""A teacher: one WSOL method, averaged over levels, sizes and flips of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pixelcam.errors import ConfigError
+from pixelcam.model.encoder import FINAL
+from pixelcam.model.geometry import Grid, move_to_grid
+from pixelcam.model.network import PixelCAM
+from pixelcam.teachers.maps import GRADIENT_METHODS, TEACHERS, class_activation_map, min_max
+
+MAP_STRIDE = 4
+"""Image pixels per pixel of a teacher's map."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """How a classifier's localisation maps are made.
+
+    Attributes
+    ----------
+    method
+        One of `TEACHERS`.
+    levels
+        Encoder levels whose maps are averaged; CAM knows only the final one.
+    scales
+        Sizes, relative to the image, whose maps are averaged.
+    flips
+        Average over the four mirror images.
+    score
+        What is differentiated: the class's "logit", or its "log-odds" against all other classes (for two classes the
+        difference of the logits), which does not credit what speaks for every class alike.
+    """
+
+    method: str = "layercam"
+    levels: tuple[int, ...] = (FINAL,)
+    scales: tuple[float, ...] = (1.0,)
+    flips: bool = False
+    score: str = "logit"
+
+    def __post_init__(self) -> None:
+        if self.method not in TEACHERS:
+            raise ConfigError(f"There is no teacher {self.method!r}; choose one of: {', '.join(TEACHERS)}.")
+        if self.score not in ("logit", "log-odds"):
+            raise ConfigError(f"A teacher's score is logit or log-odds, not {self.score!r}.")
+        if not self.levels or not self.scales or min(self.scales) <= 0:
+            raise ConfigError("A teacher needs at least one level and one scale above 0.")
+        if self.method == "cam" and self.levels != (FINAL,):
+            raise ConfigError("CAM is defined on the final level only; leave the teacher's levels out.")
+
+    def maps(self, network: PixelCAM, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the maps of the images' labels.
+
+        Parameters
+        ----------
+        network
+            In evaluation mode.
+        images
+            (n, 3, h, w) float, normalised.
+        labels
+            (n,) int64.
+
+        Returns
+        -------
+        maps
+            (n, h / 4, w / 4) float32 in [0, 1], each scaled to its own minimum and maximum, on a plain grid.
+        """
+        size = (images.shape[2] // MAP_STRIDE, images.shape[3] // MAP_STRIDE)
+        total = torch.zeros(len(images), *size, device=images.device)
+        for scale in self.scales:
+            scaled = _rescale(images, scale, network.stride)
+            for axes in ((), (2,), (3,), (2, 3)) if self.flips else ((),):
+                flipped = torch.flip(scaled, axes) if axes else scaled
+                for found in self._one_pass(network, flipped, labels, size):
+                    total += torch.flip(found, [axis - 1 for axis in axes]) if axes else found
+        return min_max(total)
+
+    def _one_pass(
+        self, network: PixelCAM, images: Tensor, labels: Tensor, size: tuple[int, int]
+    ) -> Iterator[Tensor]:
+        ratio = size[0] * MAP_STRIDE / images.shape[2], size[1] * MAP_STRIDE / images.shape[3]
+        for level, found in zip(self.levels, self._raw(network, images, labels), strict=True):
+            grid = network.encoder.info.grid(level)
+            # The cells' places in the rescaled image, told in pixels of the image itself.
+            source = Grid(grid.stride * ratio[0], (grid.offset + 0.5) * ratio[0] - 0.5)
+            yield move_to_grid(min_max(found), source, Grid.plain(MAP_STRIDE), size)
+
+    def _raw(self, network: PixelCAM, images: Tensor, labels: Tensor) -> list[Tensor]:
+        if self.method == "cam":
+            with torch.no_grad():
+                final, _ = network.encoder(images)
+            return [class_activation_map(final, network.image_head.classify.weight[labels])]
+        with _captured(network, self.levels) as captured, torch.enable_grad():
+            images = images.detach().requires_grad_()  # so that a frozen encoder has a graph too
+            final, _ = network.encoder(images)
+            score = _score(network.image_head(final), labels, self.score)
+            activations = [final if level == FINAL else captured[level] for level in self.levels]
+            gradients = torch.autograd.grad(score.sum(), activations)
+        method = GRADIENT_METHODS[self.method]
+        shape = (images.shape[2], images.shape[3])
+        return [
+            method(_as_map(a.detach(), network, shape), _as_map(g.detach(), network, shape))
+            for a, g in zip(activations, gradients, strict=True)
+        ]
+
+
+def _score(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    chosen = logits.gather(1, labels[:, None])[:, 0]
+    if kind == "logit":
+        return chosen
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return chosen - others.logsumexp(dim=1)
+
+
+def _rescale(images: Tensor, scale: float, step: int) -> Tensor:
+    size = [max(step, round(side * scale / step) * step) for side in images.shape[2:]]
+    if tuple(size) == tuple(images.shape[2:]):
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+@contextmanager
+def _captured(network: PixelCAM, levels: tuple[int, ...]) -> Iterator[dict[int, Tensor]]:
+    """Keep the outputs of the modules that make the levels, as tensors that the class score depends on."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(level: int) -> object:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            kept[level] = output
+
+        return hook
+
+    handles = [
+        network.encoder.body.get_submodule(network.encoder.info.modules[level]).register_forward_hook(
+            keep(level)
+        )  # type: ignore[arg-type]
+        for level in levels
+        if level != FINAL
+    ]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _as_map(values: Tensor, network: PixelCAM, shape: tuple[int, int]) -> Tensor:
+    """Return tokens (n, t, c) of a transformer as a map (n, c, h, w); maps stay as they are."""
+    return values if values.dim() == 4 else network.encoder.tokens_to_map(values, shape)

@@ -1,0 +1,66 @@
+"""Decoded images kept in memory, so that a training step never waits for the disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from pixelcam.datasets import Dataset, load_image, load_mask
+
+
+@dataclass(frozen=True)
+class ImageStack:
+    """The images of one split.
+
+    Attributes
+    ----------
+    images
+        (n, s, s, 3) uint8 on the CPU.
+    labels
+        (n,) int64.
+    regionless
+        (n,) bool: images that hold no region.
+    """
+
+    images: Tensor
+    labels: Tensor
+    regionless: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_stack(dataset: Dataset, size: int) -> ImageStack:
+    """Decode every image of a split at size x size pixels."""
+    images = torch.empty(len(dataset), size, size, 3, dtype=torch.uint8)
+    for index, sample in enumerate(dataset.samples):
+        images[index] = torch.from_numpy(load_image(sample, size))
+    labels = torch.tensor([sample.label for sample in dataset.samples])
+    return ImageStack(
+        images, labels, torch.tensor([label in dataset.regionless for label in labels.tolist()])
+    )
+
+
+def load_masks(dataset: Dataset, size: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+    """Return the masks (size, size) uint8 of a split's masked samples."""
+    return [load_mask(sample, size) for sample in dataset.masked]
+
+
+def generator_for(*parts: object) -> Generator:
+    """Return a CPU generator seeded by the parts alone, so that any step can be repeated without those before it."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def shuffled_batches(count: int, batch: int, generator: Generator) -> Iterator[Tensor]:
+    """Yield the indices of one epoch's batches; a rest of one image joins the batch before it."""
+    order = torch.randperm(count, generator=generator)
+    chunks = list(order.split(batch))
+    if len(chunks) > 1 and len(chunks[-1]) == 1:
+        chunks[-2:] = [torch.cat(chunks[-2:])]
+    yield from chunks

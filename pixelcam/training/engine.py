@@ -1,0 +1,105 @@
+"""What both stages of training and fine-tuning share: devices, optimisers, steps that can be stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelcam.model.network import PixelCAM
+
+
+class StopTraining(Exception):  # noqa: N818 - not an error
+    """The user asked to stop and to keep what there is."""
+
+
+def make_optimizer(
+    network: PixelCAM,
+    rate: float,
+    *,
+    head_factor: float,
+    momentum: float,
+    weight_decay: float,
+    pixel_weight_decay: float,
+) -> torch.optim.SGD:
+    """Return SGD with Nesterov momentum over encoder, image head and pixel head, each with its own rate and decay."""
+    groups = [
+        {"params": list(network.encoder.parameters()), "lr": rate, "weight_decay": weight_decay},
+        {
+            "params": list(network.image_head.parameters()),
+            "lr": rate * head_factor,
+            "weight_decay": weight_decay,
+        },
+        {
+            "params": list(network.pixel_head.parameters()),
+            "lr": rate * head_factor,
+            "weight_decay": pixel_weight_decay,
+        },
+    ]
+    for group in groups:
+        group["full_rate"] = group["lr"]
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """Let every group's rate fall along half a cosine, from its full value at progress 0 to a hundredth at 1."""
+    share = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["full_rate"] * share
+
+
+def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    """Update the weights by one loss and return its value.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is not a number.
+    """
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return value
+
+
+def mixed_precision(device: torch.device) -> Any:
+    """Return the context in which forward passes run: bfloat16 on CUDA, plain elsewhere."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Ask torch for repeatable kernels while training, and put its setting back afterwards."""
+    before, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
+
+
+@torch.no_grad()
+def calibrate_pixel_head(network: PixelCAM, batches: Iterator[Tensor]) -> None:
+    """Set the pixel head's running statistics to the plain average over batches of normalised images."""
+    network.eval()
+    for norm in network.pixel_head.norms:
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+            norm.train()
+    for images in batches:
+        network(images)
+    for norm in network.pixel_head.norms:
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 0.1
+            norm.eval()

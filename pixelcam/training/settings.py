@@ -1,0 +1,265 @@
+"""Every setting of training and fine-tuning, its default and its range, once."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from pixelcam.errors import ConfigError
+from pixelcam.model.encoder import FINAL, EncoderInfo
+from pixelcam.seeds.samplers import SamplerSettings
+from pixelcam.teachers import Teacher
+
+
+class _Settings:
+    """Reading and writing of a settings dataclass."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return {
+            key: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()  # type: ignore[call-overload]
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build settings from JSON or YAML values.
+
+        Raises
+        ------
+        ConfigError
+            A name is unknown (the nearest known one is named), a value is of another kind, or out of its range.
+        """
+        hints = typing.get_type_hints(cls)
+        names = [entry.name for entry in fields(cls)]  # type: ignore[arg-type]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; the settings are: {', '.join(names)}."
+                raise ConfigError(f"There is no setting {key!r}{hint}")
+        try:
+            return cls(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
+        except TypeError as error:
+            missing = ", ".join(n for n in names if f"'{n}'" in str(error))
+            raise ConfigError(f"These settings are needed: {missing or error}.") from error
+
+    @classmethod
+    def read_yaml(cls, path: Path) -> dict[str, Any]:
+        """Return the settings of a YAML file, unchecked, to be laid under those of the command line.
+
+        Raises
+        ------
+        ConfigError
+            The file is missing or is not a YAML mapping.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The settings file {path} is not valid YAML; correct it.") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"The settings file {path} must hold lines of the form 'name: value'.")
+        return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _converted(key: str, value: Any, hint: Any) -> Any:
+    kinds = typing.get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if typing.get_origin(hint) is tuple or any(typing.get_origin(kind) is tuple for kind in kinds):
+        element = next(
+            t for kind in (hint, *kinds) if typing.get_origin(kind) is tuple for t in typing.get_args(kind)
+        )
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_converted(key, item, element) for item in items)
+    kind = next(k for k in kinds if k is not type(None))
+    try:
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError
+        if kind is int and (isinstance(value, bool) or int(value) != float(value)):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The setting {key} cannot be {value!r}; it takes {kind.__name__} values."
+        ) from error
+
+
+@dataclass(frozen=True)
+class TrainSettings(_Settings):
+    """How a model is trained: first the WSOL classifier, then image and pixel head jointly.
+
+    Attributes
+    ----------
+    dataset, root, fold, scheme
+        See `pixelcam.datasets.open_dataset`.
+    encoder, weights, pretrained
+        timm name; a safetensors or PyTorch file of backbone weights; or fetch timm's own from the hub.
+    levels, output_stride, standardise
+        See `PixelCAM`; `None` takes every level of stride 4 and above and output stride 16 (CNN), or four blocks (transformer).
+    input_size
+        Side in pixels that images are resized to, regardless of aspect ratio.
+    teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score
+        See `Teacher`; `None` levels take the last but one (CAM: the final map).
+    sampler, seeds, low_area, high_area, erosion
+        See `SamplerSettings`.
+    augment
+        "strong" (hue, saturation, gains, gamma, grey, blur, scale crops: the label must not be readable from the stain) or
+        "paper" (crop, flips, mild jitter).
+    epochs_classifier, epochs_joint
+        Length of the two stages.
+    batch, rate_classifier, rate_joint, head_factor, momentum, weight_decay, pixel_weight_decay
+        SGD with Nesterov momentum; heads learn `head_factor` times as fast as the encoder; the rate falls along a half
+        cosine to its hundredth.
+    pixel_weight
+        Lambda, the weight of the pixel loss.
+    dropout
+        Share of final channels dropped before the image head.
+    seed, device
+        Same seed, data and machine: same checkpoint.
+    name, description, licence
+        For the checkpoint's card.
+    half
+        Store checkpoints in half precision.
+    """
+
+    dataset: str
+    root: Path
+    fold: int = 0
+    scheme: str = "official"
+    encoder: str = "tf_efficientnet_lite0"
+    weights: Path | None = None
+    pretrained: bool = False
+    levels: tuple[int, ...] | None = None
+    output_stride: int | None = None
+    standardise: bool = True
+    input_size: int = 224
+    teacher: str = "layercam-abs"
+    teacher_levels: tuple[int, ...] | None = None
+    teacher_scales: tuple[float, ...] = (1.0, 1.5)
+    teacher_flips: bool = True
+    teacher_score: str = "log-odds"
+    sampler: str = "extremes"
+    seeds: int = 100
+    low_area: float = 0.2
+    high_area: float = 0.2
+    erosion: int = 11
+    augment: str = "strong"
+    epochs_classifier: int = 30
+    epochs_joint: int = 10
+    batch: int = 32
+    rate_classifier: float = 0.005
+    rate_joint: float = 0.001
+    head_factor: float = 10.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    pixel_weight_decay: float = 0.01
+    pixel_weight: float = 1.0
+    dropout: float = 0.1
+    seed: int = 0
+    device: str = "auto"
+    name: str = ""
+    description: str = ""
+    licence: str = ""
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        _need(self.augment in ("strong", "paper"), f"augment is strong or paper, not {self.augment!r}")
+        _need(32 <= self.input_size <= 2048, "input_size lies between 32 and 2048 pixels")
+        _need(self.epochs_classifier >= 0 and self.epochs_joint >= 0, "the numbers of epochs are 0 or more")
+        _need(self.epochs_classifier + self.epochs_joint > 0, "at least one stage needs an epoch")
+        _need(self.batch >= 2, "batch is at least 2, because batch statistics need two images")
+        _need(min(self.rate_classifier, self.rate_joint, self.head_factor) > 0, "learning rates are above 0")
+        _need(
+            0 <= self.dropout < 1 and 0 <= self.momentum < 1, "dropout and momentum lie in 0..1, 1 excluded"
+        )
+        _need(
+            min(self.weight_decay, self.pixel_weight_decay, self.pixel_weight) >= 0, "weights are 0 or more"
+        )
+        self.sampler_settings()
+        Teacher(self.teacher, score=self.teacher_score)
+
+    def sampler_settings(self) -> SamplerSettings:
+        """Return the sampler's part of the settings."""
+        return SamplerSettings(self.sampler, self.seeds, self.low_area, self.high_area, self.erosion)
+
+    def teacher_of(self, info: EncoderInfo) -> Teacher:
+        """Return the teacher for an encoder."""
+        levels = self.teacher_levels
+        if levels is None:
+            levels = (FINAL,) if self.teacher == "cam" else (len(info.strides) - 2,)
+        return Teacher(self.teacher, levels, self.teacher_scales, self.teacher_flips, self.teacher_score)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(_Settings):
+    """How a model learns from a reviewer's exported seeds.
+
+    Attributes
+    ----------
+    seeds
+        Folder of exported seeds with their sidecars.
+    model
+        Name or file of the model to start from.
+    epochs, steps
+        Epochs, and optimiser steps in each.
+    rate, encoder_factor, momentum, weight_decay
+        SGD with Nesterov momentum; `rate` is the heads', the encoder learns `encoder_factor` times as fast.
+    teacher_weight
+        Weight of the model's own confident pixels beside the reviewer's; it keeps what nobody complained about.
+    label_weight
+        Weight of the image labels, those that the reviewer confirmed or corrected.
+    count
+        Reviewer's pixels, and teacher's pixels, drawn for each class in each crop at each step.
+    seed, device, name
+        As in `TrainSettings`.
+    """
+
+    seeds: Path
+    model: str = "starter"
+    epochs: int = 10
+    steps: int = 8
+    crop: int = 256
+    batch: int = 4
+    rate: float = 0.02
+    encoder_factor: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    teacher_weight: float = 0.5
+    label_weight: float = 0.2
+    count: int = 64
+    seed: int = 0
+    device: str = "auto"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        _need(
+            self.epochs >= 1 and self.steps >= 1 and self.batch >= 1, "epochs, steps and batch are at least 1"
+        )
+        _need(self.crop >= 32, "crop is at least 32 pixels")
+        _need(self.rate > 0 and self.encoder_factor >= 0, "rate is above 0 and encoder_factor 0 or more")
+        _need(min(self.teacher_weight, self.label_weight, self.weight_decay) >= 0, "weights are 0 or more")
+        _need(
+            self.count >= 1 and 0 <= self.momentum < 1,
+            "count is at least 1 and momentum lies in 0..1, 1 excluded",
+        )
+
+
+def default_levels(info: EncoderInfo) -> tuple[int, ...]:
+    """Return the pixel-feature levels that are taken unless told otherwise."""
+    if info.transformer:
+        depth = len(info.strides)
+        return tuple(sorted({depth * (quarter + 1) // 4 - 1 for quarter in range(4)} - {-1}))
+    return tuple(level for level, stride in enumerate(info.strides) if stride >= 4)
+
+
+def _need(condition: bool, rule: str) -> None:
+    if not condition:
+        raise ConfigError(f"A setting is out of its range: {rule}.")

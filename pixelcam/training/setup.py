@@ -1,0 +1,86 @@
+"""Before the first step: the run's folder, the card of the model to be, and its network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pixelcam.datasets import Dataset
+from pixelcam.errors import DatasetError, RunError
+from pixelcam.export.atomic import write_text
+from pixelcam.model.checkpoint import ModelCard
+from pixelcam.model.encoder import encoder_info, load_encoder_weights
+from pixelcam.model.network import PixelCAM
+from pixelcam.model.weights import read_weights
+from pixelcam.training.settings import TrainSettings, default_levels
+
+_PLACE = ("device",)  # settings that may change between the sessions of one run
+
+
+def claim_run(run: Path, settings: TrainSettings) -> None:
+    """Write the settings into the run folder, or check that it was begun with the same ones.
+
+    Raises
+    ------
+    RunError
+        The folder was begun with other settings, or its ``config.json`` is damaged.
+    """
+    path = run / "config.json"
+    wanted = settings.to_dict()
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} is damaged; choose another run folder.") from error
+        different = [
+            key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]
+        ]
+        if different:
+            raise RunError(
+                f"{run} was begun with other settings ({', '.join(different)}); use the same ones to resume it, or choose "
+                "another folder."
+            )
+    write_text(path, json.dumps(wanted, indent=2))
+
+
+def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
+    """Return the card of the model to be trained.
+
+    Raises
+    ------
+    DatasetError
+        The training images are all of one class.
+    """
+    labels = {sample.label for sample in dataset.samples}
+    if len(labels) < 2:
+        raise DatasetError(
+            f"All training images are of one class ({dataset.classes[labels.pop()]}); a classifier needs at least two."
+        )
+    info = encoder_info(settings.encoder)
+    output_stride = None if info.transformer else settings.output_stride or 16
+    return ModelCard(
+        encoder=settings.encoder,
+        classes=dataset.classes,
+        input_size=settings.input_size,
+        name=settings.name or f"{dataset.name}-{settings.encoder}",
+        output_stride=output_stride,
+        standardise=settings.standardise,
+        levels=settings.levels or default_levels(info),
+        regionless=tuple(dataset.classes[label] for label in sorted(dataset.regionless)),
+        trained_on=f"{dataset.name}, fold {settings.fold}, {settings.scheme} split, image labels only",
+        training={
+            key: value
+            for key, value in settings.to_dict().items()
+            if key not in ("root", "weights", "device")
+        },
+        licence=settings.licence,
+        description=settings.description,
+    )
+
+
+def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:
+    """Return the network to train, its encoder initialised as the settings say."""
+    network = card.build(dropout=settings.dropout, pretrained=settings.pretrained)
+    if settings.weights is not None:
+        load_encoder_weights(network.encoder, read_weights(settings.weights))
+    return network

@@ -1,0 +1,292 @@
+"""Training in two stages: a WSOL classifier by image labels, then image and pixel head jointly on its maps' seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from pixelcam.datasets import open_dataset
+from pixelcam.errors import CancelledError, RunError
+from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+from pixelcam.export.atomic import atomic_path
+from pixelcam.localize.localization import ModelRef
+from pixelcam.localize.localizer import Localizer, normalise, standardise
+from pixelcam.model.checkpoint import save_checkpoint
+from pixelcam.model.device import device_memory_guard, resolve_device
+from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
+from pixelcam.seeds.samplers import draw_seeds
+from pixelcam.training import engine
+from pixelcam.training.augment import AUGMENTATIONS, random_views
+from pixelcam.training.data import generator_for, load_stack, shuffled_batches
+from pixelcam.training.losses import partial_cross_entropy
+from pixelcam.training.settings import TrainSettings
+from pixelcam.training.setup import build_network, claim_run, plan_card
+from pixelcam.training.state import Position, read_position, restore_momentum, restore_network, save_state
+from pixelcam.training.validation import Validation
+
+CLASSIFIER, JOINT = "classifier", "joint"
+
+
+def train(
+    settings: TrainSettings,
+    run: Path,
+    *,
+    on_event: EventSink = ignore_events,
+    should_stop: StopCheck = never_stop,
+) -> None:
+    """Train a model, or go on where an earlier session on the same folder ended.
+
+    Leaves ``run/checkpoints/{best-loc,best-cl,last}.safetensors``. best-loc has the highest PxAP on the few masked
+    validation images (the last epoch where there are no masks), best-cl the highest validation accuracy.
+
+    Parameters
+    ----------
+    settings
+        What to train on what.
+    run
+        The run's folder.
+    on_event
+        Receives steps, epochs, validations and checkpoints.
+    should_stop
+        ``Stop.KEEP`` ends the training and keeps the checkpoints; ``Stop.DISCARD`` removes them.
+
+    Raises
+    ------
+    ConfigError, DatasetError, CheckpointError, DeviceError, OutputError, RunError
+    CancelledError
+        The training was cancelled; its checkpoints and state are gone.
+    """
+    with engine.deterministic():
+        _Training(settings, Path(run), on_event, should_stop).run_stages()
+
+
+class _Training:
+    def __init__(
+        self, settings: TrainSettings, run: Path, on_event: EventSink, should_stop: StopCheck
+    ) -> None:
+        self.settings, self.run, self.on_event, self.should_stop = settings, run, on_event, should_stop
+        self.device = resolve_device(settings.device)
+        self.state_path = run / "state" / "last.safetensors"
+        self.teacher_path = run / "state" / "teacher.safetensors"
+        claim_run(run, settings)
+        torch.manual_seed(settings.seed)
+        dataset = open_dataset(settings.dataset, settings.root, "train", settings.fold, settings.scheme)
+        self.card = plan_card(settings, dataset)
+        self.network = build_network(settings, self.card)
+        self.store_size = -(-settings.input_size * 8 // 7 // 32) * 32
+        self.data = load_stack(dataset, self.store_size)
+        self.validation = Validation.load(settings)
+        self.position = read_position(self.state_path)
+
+    def run_stages(self) -> None:
+        self.on_event(Event("started", stage=CLASSIFIER, epochs=self.settings.epochs_classifier))
+        try:
+            with device_memory_guard("choose a smaller batch or input_size, or the device cpu"):
+                self._run_stages()
+        except engine.StopTraining:
+            self._save("last")
+            for name in ("best-loc", "best-cl"):
+                if not self._checkpoint(name).is_file():
+                    shutil.copyfile(self._checkpoint("last"), self._checkpoint(name))
+            self.on_event(
+                Event(
+                    "done",
+                    message="Stopped; the weights so far are kept.",
+                    path=str(self._checkpoint("best-loc")),
+                )
+            )
+            return
+        except CancelledError:
+            for folder in (self.run / "state", self.run / "checkpoints"):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except FloatingPointError:
+            raise RunError(
+                "The training diverged (its loss is not a number); lower the learning rate."
+            ) from None
+        self.on_event(Event("done", path=str(self._checkpoint("best-loc")), metrics=dict(self.card.metrics)))
+
+    def _run_stages(self) -> None:
+        if self.position is not None:
+            restore_network(self.state_path, self.network)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        reached = self.position or Position(CLASSIFIER, 0)
+        if reached.stage == CLASSIFIER:
+            self._run_epochs(
+                CLASSIFIER, reached, self.settings.epochs_classifier, self.settings.rate_classifier
+            )
+            if self.settings.epochs_joint:
+                self._make_teacher_maps()
+            reached = Position(JOINT, 0)
+        if not self.settings.epochs_joint:
+            return
+        self.maps = self._read_teacher_maps()
+        if reached.epoch == 0:
+            engine.calibrate_pixel_head(self.network, self._plain_batches())
+        self._run_epochs(JOINT, reached, self.settings.epochs_joint, self.settings.rate_joint)
+
+    def _run_epochs(self, stage: str, reached: Position, epochs: int, rate: float) -> None:
+        s = self.settings
+        optimizer = engine.make_optimizer(
+            self.network,
+            rate,
+            head_factor=s.head_factor,
+            momentum=s.momentum,
+            weight_decay=s.weight_decay,
+            pixel_weight_decay=s.pixel_weight_decay,
+        )
+        if reached.epoch and self.position is not None and self.position.stage == stage:
+            restore_momentum(self.state_path, self.network, optimizer)
+        for epoch in range(reached.epoch, epochs):
+            metrics = self._run_epoch(stage, epoch, epochs, optimizer)
+            self.on_event(Event("epoch", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=metrics))
+            reached = self._validate(stage, epoch, epochs, reached)
+            save_state(self.state_path, self.network, optimizer, reached)
+
+    def _run_epoch(
+        self, stage: str, epoch: int, epochs: int, optimizer: torch.optim.Optimizer
+    ) -> dict[str, float]:
+        s = self.settings
+        generator = generator_for(s.seed, stage, epoch)
+        torch.manual_seed(generator_for(s.seed, stage, epoch, "dropout").initial_seed())
+        batches = list(shuffled_batches(len(self.data), s.batch, generator))
+        sums: dict[str, float] = {}
+        self.network.train()
+        for step, chosen in enumerate(batches):
+            self._obey(self.should_stop())
+            engine.set_rate(optimizer, (epoch + step / len(batches)) / epochs)
+            losses = self._losses(stage, chosen, generator)
+            total = (
+                losses["class_loss"] + s.pixel_weight * losses["pixel_loss"]
+                if stage == JOINT
+                else losses["class_loss"]
+            )
+            metrics = {
+                "loss": engine.take_step(optimizer, total),
+                **{key: float(value) for key, value in losses.items()},
+            }
+            for key, value in metrics.items():
+                sums[key] = sums.get(key, 0.0) + value
+            self.on_event(
+                Event(
+                    "step",
+                    stage=stage,
+                    step=step + 1,
+                    total=len(batches),
+                    epoch=epoch + 1,
+                    epochs=epochs,
+                    metrics=metrics,
+                )
+            )
+        return {key: value / len(batches) for key, value in sums.items()}
+
+    def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor | float]:
+        s, data = self.settings, self.data
+        maps = self.maps[chosen].float().to(self.device) if stage == JOINT else None
+        views, maps = random_views(
+            data.images[chosen].to(self.device), maps, s.input_size, AUGMENTATIONS[s.augment], generator
+        )
+        inputs = standardise(views, self.card).contiguous(memory_format=torch.channels_last)
+        labels = data.labels[chosen].to(self.device)
+        with engine.mixed_precision(self.device):
+            if maps is None:
+                return {"class_loss": functional.cross_entropy(self.network.classify(inputs).float(), labels)}
+            prediction = self.network(inputs)
+        size = prediction.pixel_logits.shape[-2:]
+        coarse = functional.adaptive_avg_pool2d(maps[:, None], size)[:, 0].cpu()
+        seeds = draw_seeds(coarse, s.sampler_settings(), generator, data.regionless[chosen])
+        return {
+            "class_loss": functional.cross_entropy(prediction.class_logits.float(), labels),
+            "pixel_loss": partial_cross_entropy(prediction.pixel_logits, seeds.to(self.device)),
+            "foreground_seeds": float((seeds == FOREGROUND).sum()),
+            "background_seeds": float((seeds == BACKGROUND).sum()),
+        }
+
+    def _make_teacher_maps(self) -> None:
+        self.network.eval()
+        teacher = self.settings.teacher_of(self.network.encoder.info)
+        maps = torch.zeros(len(self.data), self.store_size // 4, self.store_size // 4, dtype=torch.float16)
+        batches = torch.arange(len(self.data)).split(max(2, self.settings.batch // 2))
+        for step, chosen in enumerate(batches):
+            self._obey(self.should_stop())
+            inputs = normalise(self.data.images[chosen].to(self.device), self.card)
+            maps[chosen] = (
+                teacher.maps(self.network, inputs, self.data.labels[chosen].to(self.device)).half().cpu()
+            )
+            self.on_event(Event("step", stage="teacher", step=step + 1, total=len(batches)))
+        flat = maps.reshape(len(maps), -1)
+        empty = int(((flat.amax(1) == flat.amin(1)) & ~self.data.regionless).sum())
+        if empty:
+            self.on_event(
+                Event(
+                    "warning",
+                    stage="teacher",
+                    message=f"{empty} teacher maps are constant and give no seeds.",
+                )
+            )
+        with atomic_path(self.teacher_path) as temporary:
+            save_file({"maps": maps}, temporary)
+
+    def _read_teacher_maps(self) -> Tensor:
+        try:
+            return load_file(self.teacher_path)["maps"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise RunError(
+                f"The teacher maps {self.teacher_path} are damaged; delete the run folder and start anew."
+            ) from error
+
+    def _plain_batches(self, most: int = 256) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.data), generator=generator_for(self.settings.seed, "calibrate"))[
+            :most
+        ]
+        for chosen in order.split(self.settings.batch):
+            images = self.data.images[chosen].to(self.device)
+            views, _ = random_views(
+                images,
+                None,
+                self.settings.input_size,
+                AUGMENTATIONS[self.settings.augment],
+                generator_for("calibrate"),
+            )
+            yield standardise(views, self.card)
+
+    def _validate(self, stage: str, epoch: int, epochs: int, reached: Position) -> Position:
+        if stage == CLASSIFIER and self.settings.epochs_joint and (epoch + 1) % 5 and epoch + 1 < epochs:
+            return dataclasses.replace(reached, stage=stage, epoch=epoch + 1)
+        figures, threshold = self.validation.measure(self._localizer(), pixels=stage == JOINT)
+        self.on_event(Event("validation", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=figures))
+        self.card = dataclasses.replace(self.card, metrics=figures, threshold=threshold)
+        if stage == CLASSIFIER and self.settings.epochs_joint:
+            return Position(stage, epoch + 1)
+        self._save("last")
+        found, accuracy = figures.get("valpx_pxap"), figures["valcl_accuracy"]
+        if found is None or found > reached.best_pxap:
+            self._save("best-loc")
+        if accuracy > reached.best_accuracy:
+            self._save("best-cl")
+        best_pxap = reached.best_pxap if found is None else max(found, reached.best_pxap)
+        return Position(stage, epoch + 1, best_pxap, max(accuracy, reached.best_accuracy))
+
+    def _localizer(self) -> Localizer:
+        return Localizer(self.network, self.card, ModelRef(self.card.name, ""), self.device)
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.run / "checkpoints" / f"{name}.safetensors"
+
+    def _save(self, name: str) -> None:
+        save_checkpoint(self._checkpoint(name), self.network, self.card, half=self.settings.half)
+        self.on_event(Event("checkpoint", path=str(self._checkpoint(name)), metrics=dict(self.card.metrics)))
+
+    def _obey(self, wish: Stop) -> None:
+        if wish is Stop.DISCARD:
+            raise CancelledError
+        if wish is Stop.KEEP:
+            raise engine.StopTraining
