@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -163,7 +164,9 @@ def _device() -> Finding:
 
 
 def _plugin() -> Finding:
-    if importlib.metadata.entry_points(group="napari.manifest", name=DISTRIBUTION):
+    plugin = importlib.util.find_spec("napari_pixelcam")
+    entered = importlib.metadata.entry_points(group="napari.manifest", name=DISTRIBUTION)
+    if entered and plugin and plugin.origin and Path(plugin.origin).with_name("napari.yaml").is_file():
         return Finding("Plugin", True, "napari finds the PixelCAM dock")
     return Finding("Plugin", False, "napari does not know the PixelCAM dock", REINSTALL)
 

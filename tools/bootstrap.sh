@@ -48,8 +48,14 @@ install) ;;
 *) fail "usage: tools/bootstrap.sh [install|constraints [uv options]]" ;;
 esac
 
-if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    "$uv" venv --quiet --clear --python '>=3.11' .venv ||
+new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
+if ! .venv/bin/python -c "$new_enough" 2>/dev/null; then
+    if "$python" -c "$new_enough" 2>/dev/null; then
+        request=$("$python" -c 'import sys; print(sys.executable)')
+    else
+        request='>=3.11'
+    fi
+    "$uv" venv --quiet --clear --python "$request" .venv ||
         fail "No Python 3.11 or later was found; install one and name it: make PYTHON=/path/to/python3.11 setup."
 fi
 echo "Installing the packages of constraints.txt into .venv" >&2
