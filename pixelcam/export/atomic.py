@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pixelcam.errors import OutputError
@@ -112,3 +112,13 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write `text` as UTF-8 to `path` whole or not at all; see `atomic_path`."""
     return write_bytes(path, text.encode())
+
+
+@contextmanager
+def atomic_paths(*paths: Path) -> Iterator[list[Path]]:
+    """Do as `atomic_path` for files that belong together: none is renamed before all are written.
+
+    The first is renamed last: name the one that tells readers that the others are there first.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(atomic_path(path)) for path in paths]

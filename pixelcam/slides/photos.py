@@ -23,7 +23,9 @@ MAX_PIXELS = 400_000_000
 
 # Named, so that Pillow tries no format that runs an outside program, as EPS does.
 Image.init()
-_FORMATS = [name for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM") if name in Image.OPEN]
+_FORMATS: list[str] = [
+    name for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM") if name in Image.OPEN
+]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -51,7 +53,7 @@ def open_photo(path: Path, readable: str) -> NDArray[np.uint8]:
         raise ImageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     if _ends_early(data):
         raise ImageError(_damaged(path))
-    with _pillow_as_needed():
+    with pillow_as_needed():
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 _check(image, path)
@@ -74,7 +76,7 @@ def _damaged(path: Path) -> str:
 
 
 @contextmanager
-def _pillow_as_needed() -> Iterator[None]:
+def pillow_as_needed() -> Iterator[None]:
     """Let Pillow open large images and refuse truncated ones, whatever the rest of the process has set.
 
     `MAX_PIXELS` replaces Pillow's own limit, which is too low for a scan. A plugin that has switched
