@@ -12,7 +12,9 @@ from pixelcam.cli.console import print_result
 from pixelcam.cli.demo import demo
 from pixelcam.cli.doctor import doctor
 from pixelcam.cli.evaluate import evaluate
+from pixelcam.cli.finetune import finetune
 from pixelcam.cli.localize import localize
+from pixelcam.cli.train import train
 
 app = typer.Typer(
     help="See what a histology classifier sees, correct it, and let it learn from the correction.",
@@ -23,7 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(localize)
+app.command()(train)
 app.command()(evaluate)
+app.command()(finetune)
 app.command()(doctor)
 app.command()(demo)
 app.add_typer(models.app, name="models")

@@ -11,7 +11,6 @@ import typer
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.outputs import prepare_folder
-from pixelcam.export.atomic import atomic_path
 
 
 def evaluate(
@@ -41,14 +40,14 @@ def evaluate(
     import pixelcam
     from pixelcam.datasets import open_dataset
     from pixelcam.evaluation import evaluate as measure
+    from pixelcam.export.atomic import write_text
 
     images = open_dataset(dataset, root, split, fold, scheme)
     localizer = pixelcam.load(model, device)
     with show_progress() as sink:
         figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()
     if json_file is not None and to_file:
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
     elif json_file is not None:
         print_json(figures)
         return

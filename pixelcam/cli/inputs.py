@@ -48,9 +48,11 @@ def gather_images(paths: Iterable[Path]) -> list[Path]:
 
 def refuse_same_stems(images: Iterable[Path]) -> None:
     """Raise `OutputError` when two images would be written under one name (case aside)."""
+    from pixelcam.export.results import safe_stem
+
     taken: dict[str, Path] = {}
     for image in images:
-        other = taken.setdefault(image.stem.casefold(), image)
+        other = taken.setdefault(safe_stem(image.stem).casefold(), image)
         if other is not image:
             raise OutputError(
                 f"{other} and {image} would be written under the same name; "

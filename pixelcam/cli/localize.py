@@ -70,8 +70,8 @@ def _localize_one(
     from pixelcam.export import export_localization
 
     found = localizer.localize(path, on_event=sink)
-    export_localization(found, out, threshold)
-    summary: dict[str, Any] = json.loads((out / f"{path.stem}.json").read_text(encoding="utf-8"))
+    files = export_localization(found, out, threshold)
+    summary: dict[str, Any] = json.loads(files["summary"].read_text(encoding="utf-8"))
     return summary
 
 

@@ -59,3 +59,11 @@ Scheme = Annotated[
     Literal["official", "patient"],
     typer.Option("--scheme", help="The data set's own split, or one in which no patient is on both sides."),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="YAML file of settings by name; options of the command line win.", metavar="FILE"),
+]
+Register = Annotated[
+    str | None,
+    typer.Option(help="Add the finished model to your models under this name.", metavar="NAME"),
+]

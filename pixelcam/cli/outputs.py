@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from pixelcam.export.atomic import output_error
-
 
 def prepare_folder(folder: Path) -> None:
     """Make the folder where it is missing, and try whether files can be written there.
@@ -16,6 +14,8 @@ def prepare_folder(folder: Path) -> None:
     OutputError
         It cannot be made, a file is in the way, or it cannot be written to.
     """
+    from pixelcam.export.atomic import output_error
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -6,8 +6,8 @@ once somebody asks the job to end, ``STOP`` with the word ``stop`` (keep the bes
 (discard them).
 """
 
-from pixelcam.jobs.folder import JobRecord, State, replace_text
+from pixelcam.jobs.folder import JobRecord, State
 from pixelcam.jobs.host import JobHost, host_job, run_events, stop_check
 from pixelcam.jobs.run import Run
 
-__all__ = ["JobHost", "JobRecord", "Run", "State", "host_job", "replace_text", "run_events", "stop_check"]
+__all__ = ["JobHost", "JobRecord", "Run", "State", "host_job", "run_events", "stop_check"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixelcam.errors import RunError
-from pixelcam.export.atomic import atomic_path, output_error
+from pixelcam.export.atomic import output_error, write_text
 from pixelcam.jobs.process import ProcessMark, mark_process
 
 State = Literal["starting", "running", "done", "stopped", "cancelled", "failed"]
@@ -27,6 +27,7 @@ JOB = "job.json"
 LOG = "stderr.log"
 STOP = "STOP"
 CHECKPOINTS = "checkpoints"
+STATE = "state"
 TOKEN_VARIABLE = "PIXELCAM_RUN_TOKEN"
 """Environment variable by which a started job knows that the folder's claim is its own."""
 
@@ -103,7 +104,7 @@ class JobRecord:
 
     def write(self, folder: Path) -> None:
         """Put the record into `folder`, replacing the one that is there."""
-        replace_text(folder / JOB, json.dumps(asdict(self), indent=1))
+        write_text(folder / JOB, json.dumps(asdict(self), indent=1))
 
     def ended(self, outcome: Outcome, message: str = "") -> JobRecord:
         """Return the record with how the job ended."""
@@ -194,16 +195,10 @@ def make_folder(folder: Path) -> None:
         raise output_error(folder, error) or error from error
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees either the old or the new one, whole."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def request_stop(folder: Path, word: Literal["stop", "cancel"]) -> None:
     """Leave the note that asks the job to end; "cancel" is not taken back by a later "stop"."""
     if read_stop(folder) != "cancel":
-        replace_text(folder / STOP, word)
+        write_text(folder / STOP, word)
 
 
 def read_stop(folder: Path) -> str:
@@ -218,7 +213,8 @@ def read_stop(folder: Path) -> str:
 
 def discard_results(folder: Path) -> None:
     """Remove what a cancelled job has made; its settings, events and log stay."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for name in (CHECKPOINTS, STATE):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _size(path: Path) -> int:

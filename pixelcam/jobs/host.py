@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck
+from pixelcam.export.atomic import write_text
 from pixelcam.jobs import folder as layout
 from pixelcam.jobs.folder import JobRecord, Outcome
 from pixelcam.jobs.process import mark_process
@@ -176,7 +177,7 @@ def _claim(folder: Path, arguments: tuple[str, ...]) -> JobRecord:
             (folder / layout.STOP).unlink(missing_ok=True)
         record = replace(record, process=mark_process(), claimed=True)
         record.write(folder)
-    layout.replace_text(folder / layout.ENVIRONMENT, json.dumps(_environment(), indent=1))
+    write_text(folder / layout.ENVIRONMENT, json.dumps(_environment(), indent=1))
     return record
 
 

@@ -100,6 +100,22 @@ def _from_hub(identifier: str) -> Path:
         ) from error
 
 
+def check_new_name(name: str) -> None:
+    """Refuse a name that no new model can have, before the work that makes the model.
+
+    Raises
+    ------
+    ConfigError
+        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, or is taken.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(
+            f"{name!r} cannot be a model's name; use letters, digits, dots, dashes and underscores."
+        )
+    if any(entry.name == name for entry in list_models()):
+        raise ConfigError(f"There is a model named {name!r} already; choose another name.")
+
+
 def register_model(checkpoint: Path, name: str) -> ModelEntry:
     """Copy a checkpoint into the user's models under a name, and return its entry.
 
@@ -112,12 +128,7 @@ def register_model(checkpoint: Path, name: str) -> ModelEntry:
     OutputError
         The models folder cannot be written.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ConfigError(
-            f"{name!r} cannot be a model's name; use letters, digits, dots, dashes and underscores."
-        )
-    if any(entry.name == name for entry in list_models()):
-        raise ConfigError(f"There is a model named {name!r} already; choose another name.")
+    check_new_name(name)
     read_card(checkpoint)
     path = user_dir() / "models" / f"{name}{SUFFIX}"
     with atomic_path(path) as temporary:

@@ -1,0 +1,177 @@
+"""`pixelcam localize`: its files, its figures, and one image's failure beside the others' success."""
+
+import errno
+import json
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import pixelcam
+from pixelcam.cli.inputs import gather_images
+from pixelcam.errors import DeviceError
+
+
+@pytest.fixture
+def localize(command, tiny_model, tmp_path):
+    def run(*images, out=None):
+        return command(
+            "localize", *images, "--model", tiny_model, "--out", out or tmp_path / "out", "--device", "cpu"
+        )
+
+    return run
+
+
+def test_the_three_files_keep_the_contract(command, localize, tiny_model, tissue, tmp_path):
+    ending = command(
+        "localize", tissue, "--model", tiny_model, "--out", tmp_path / "new" / "out", "--threshold", 0.4
+    )
+    assert (ending.code, ending.out, ending.err) == (0, "", "")
+    out = tmp_path / "new" / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "tissue.fg.ome.tif",
+        "tissue.geojson",
+        "tissue.json",
+    ]
+    foreground = tifffile.imread(out / "tissue.fg.ome.tif")
+    assert foreground.shape == (48, 80)
+    assert foreground.dtype == np.float32
+    assert foreground.min() >= 0
+    assert foreground.max() <= 1
+    summary = json.loads((out / "tissue.json").read_text())
+    assert set(summary["classes"]) == {"benign", "malignant"}
+    assert sum(summary["classes"].values()) == pytest.approx(1)
+    assert summary["predicted"] == max(summary["classes"], key=summary["classes"].get)
+    assert summary["threshold"] == 0.4
+    assert summary["foreground_fraction"] == pytest.approx((foreground >= 0.4).mean())
+    assert set(summary["model"]) == {"name", "sha256"}
+    assert summary["image"] == {"width": 80, "height": 48, "mpp": None}
+    assert summary["fg"] == {"file": "tissue.fg.ome.tif", "scale": [1.0, 1.0], "translate": [0.0, 0.0]}
+    assert json.loads((out / "tissue.geojson").read_text())["type"] == "FeatureCollection"
+
+
+def test_json_on_stdout_is_one_document(command, tiny_model, tissue, tmp_path):
+    gone = tmp_path / "gone.png"
+    ending = command("localize", tissue, gone, "--model", tiny_model, "--out", tmp_path, "--json")
+    document = json.loads(ending.out)
+    assert [each["path"] for each in document["images"]] == [str(tissue)]
+    assert document["images"][0]["predicted"] in ("benign", "malignant")
+    assert [each["path"] for each in document["failed"]] == [str(gone)]
+    assert ending.failed_with("gone.png")
+
+
+def test_a_second_time_replaces_the_results(localize, tissue, tmp_path):
+    assert localize(tissue).code == 0
+    first = (tmp_path / "out" / "tissue.json").read_bytes()
+    (tmp_path / "out" / "tissue.json").write_text("old")
+    assert localize(tissue).code == 0
+    assert (tmp_path / "out" / "tissue.json").read_bytes() == first
+
+
+def test_a_failing_image_does_not_stop_the_others(localize, tissue, tmp_path):
+    broken, missing, good = tmp_path / "broken.png", tmp_path / "missing.png", tmp_path / "good.png"
+    broken.write_bytes(tissue.read_bytes()[:60])
+    shutil.copy(tissue, good)
+    ending = localize(tissue, broken, missing, good)
+    assert ending.code == 1
+    lines = ending.err.splitlines()
+    assert len(lines) == 2
+    assert "broken.png" in lines[0]
+    assert "missing.png" in lines[1]
+    assert {path.name for path in (tmp_path / "out").glob("*.json")} == {"tissue.json", "good.json"}
+
+
+def test_a_failure_that_does_not_name_its_image_is_told_with_it(localize, tissue, monkeypatch):
+    def out_of_memory(self, image, **kwargs):
+        raise DeviceError("The device ran out of memory; close other programs.")
+
+    monkeypatch.setattr(pixelcam.Localizer, "localize", out_of_memory)
+    assert localize(tissue).failed_with("tissue.png", "ran out of memory")
+
+
+def test_a_folder_stands_for_its_images_and_not_for_earlier_results(localize, tissue, tmp_path):
+    folder = tmp_path / "scans"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("b.png", "a.JPG", ".hidden.png", "inner/c.png"):
+        Image.open(tissue).convert("RGB").save(folder / name)
+    (folder / "notes.txt").write_text("not an image")
+    assert localize(folder, out=folder).code == 0
+    assert localize(folder, out=folder).code == 0
+    assert sorted(path.name for path in folder.glob("*.json")) == ["a.json", "b.json"]
+
+
+def test_an_image_named_twice_is_looked_at_once(tissue, tmp_path):
+    assert gather_images([tissue, tmp_path, tmp_path / "missing.png"]) == [tissue, tmp_path / "missing.png"]
+
+
+def test_a_folder_without_images_is_told(localize, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert localize(tmp_path / "empty").failed_with("no image", "empty")
+
+
+@pytest.mark.parametrize("other", ["tissue.jpg", "Tissue.tif", "sub/tissue.png"])
+def test_two_images_of_one_stem_are_refused_before_any_work(localize, tissue, tmp_path, other):
+    (tmp_path / "sub").mkdir()
+    shutil.copy(tissue, tmp_path / other)
+    assert localize(tissue, tmp_path / other).failed_with("same name", other)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way_of_the_folder_is_told(localize, tissue, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    assert localize(tissue).failed_with("out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_read_only_folder_is_told_before_the_model_is_loaded(localize, tissue, tmp_path, monkeypatch):
+    def refuse(**kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pixelcam.cli.outputs.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(pixelcam, "load", None)
+    assert localize(tissue).failed_with("read-only")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_earlier_results_whole(localize, tissue, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert localize(tissue).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert localize(tissue).failed_with("disk is full")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_write_that_breaks_off_leaves_nothing(localize, tissue, tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
+    try:
+        ending = localize(tissue)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert ending.failed_with("tissue")
+    assert list((tmp_path / "out").glob("*.tif")) == []
+    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix not in (".json", ".geojson")]
+
+
+def test_the_device_that_is_not_there_is_told(command, tissue, tiny_model, tmp_path):
+    ending = command(
+        "localize", tissue, "--model", tiny_model, "--out", tmp_path / "out", "--device", "cuda:99"
+    )
+    assert ending.failed_with("cuda:99", "cpu")
+
+
+def test_an_interrupt_leaves_no_half_file(localize, tissue, tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    assert localize(tissue).code == 130
+    assert list((tmp_path / "out").iterdir()) == []
