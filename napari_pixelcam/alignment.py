@@ -18,16 +18,17 @@ TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
 def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> dict[str, Any]:
     """Return the transform of a layer that lies on an image.
 
-    napari places data at ``affine @ (rotate @ shear @ diag(scale) @ x + translate)``. The overlay's pixel `j` lies
-    at the image's pixel ``scale * j + translate``; as that scaling is diagonal it multiplies the image's own, and the
-    rest of the image's transform carries over unchanged.
+    napari places data at ``affine @ (rotate @ shear @ diag(scale) @ x + translate)``. The overlay's pixel `j`
+    lies at the image's pixel ``scale * j + translate``; as that scaling is diagonal it multiplies the image's
+    own, and the rest of the image's transform carries over unchanged.
 
     Parameters
     ----------
     image
         A two-dimensional image layer.
     scale, translate
-        Image pixels per overlay pixel, and the image position of the centre of the overlay's first pixel, as (y, x).
+        Image pixels per overlay pixel, and the image position of the centre of the overlay's first pixel,
+        as (y, x).
 
     Returns
     -------
@@ -37,7 +38,8 @@ def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = 
     data_to_physical = image._transforms["data2physical"]  # the public parts, already composed
     return {
         "scale": np.asarray(image.scale) * np.asarray(scale),
-        "translate": data_to_physical.linear_matrix @ np.asarray(translate, float) + np.asarray(image.translate),
+        "translate": data_to_physical.linear_matrix @ np.asarray(translate, float)
+        + np.asarray(image.translate),
         "rotate": image.rotate,
         "shear": image.shear,
         "affine": image.affine.affine_matrix,

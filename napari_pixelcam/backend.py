@@ -42,7 +42,7 @@ class Localizers:
     def localize(
         self, slide: Slide, model: str, device: str, *, on_event: EventSink, should_stop: StopCheck
     ) -> Localization:
-        """Localize with the model of that name, loading it if it is not the loaded one; one call at a time."""
+        """Localize with the model of that name, loading it if another is loaded; one call at a time."""
         with self._lock:
             if self._key != (model, device):
                 self._drop()

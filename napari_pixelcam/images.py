@@ -12,6 +12,7 @@ from pixelcam.errors import ImageError, PixelCAMError
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
     from pixelcam.slides import Slide
 
 KEY = "pixelcam"
@@ -61,7 +62,8 @@ def source_of(layer: Image) -> LayerSource:
     """
     if layer.ndim != 2:
         raise ImageError(
-            f"{layer.name!r} has {layer.ndim} dimensions; choose a single two-dimensional image (split the stack first)."
+            f"{layer.name!r} has {layer.ndim} dimensions; choose a single two-dimensional image, "
+            "splitting the stack first."
         )
     levels = _levels(layer)
     slide = layer.metadata.get(KEY, {}).get("slide")
@@ -102,7 +104,7 @@ def slide_of(source: LayerSource) -> Slide:
 
 
 def microns_per_pixel(layer: Image) -> float | None:
-    """Return the side in µm of a square of a pixel's area, or `None` where the layer's units are not a length."""
+    """Return the side in µm of a square of a pixel's area, `None` where the units are no length."""
     try:
         factors = [_microns(unit) for unit in layer.units]
     except ValueError:

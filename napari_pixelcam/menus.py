@@ -8,6 +8,7 @@ from napari_pixelcam.preferences import PLUGIN
 
 if TYPE_CHECKING:
     import napari
+
     from napari_pixelcam.widgets.dock import PixelCAMDock
 
 

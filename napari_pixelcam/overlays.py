@@ -13,21 +13,21 @@ from napari_pixelcam.palette import background_colormap, probability_colormap, t
 
 if TYPE_CHECKING:
     import numpy as np
+    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari.components import ViewerModel
     from napari_pixelcam.controllers.session import ImageRecord
 
 ROLES = ("background", "foreground")
 EPSILON = 1e-4
-"""Half the width of the contrast limits around a threshold: below a map's step of a thousandth, above float error."""
+"""Half the width of the contrast limits around a threshold: well below a step of 0.001, above float error."""
 
 PROBABILITY, TWO_COLOURS = "probability", "two colours"
 VIEWS = (PROBABILITY, TWO_COLOURS)
 
 
 def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
-    """Put a record's maps into the viewer, straight above its image, or renew the data of those already there."""
+    """Put a record's maps into the viewer, straight above its image, or renew those already there."""
     assert record.result is not None
     localization = record.result.localization
     maps: dict[str, NDArray[np.float32]] = {
@@ -44,7 +44,9 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
         else:
             layer.data = maps[role]
             align(layer, record.layer, localization.scale, localization.translate)
-    if added and chosen[1] is not None:  # adding a layer makes it active, and would take the brush from the user
+    if (
+        added and chosen[1] is not None
+    ):  # adding a layer makes it active, and would take the brush from the user
         viewer.layers.selection.clear()
         viewer.layers.selection.update(chosen[0])
         viewer.layers.selection.active = chosen[1]
@@ -67,7 +69,9 @@ def _add(
         metadata={KEY: {"role": role, "of": record.name}},
         **overlay_transform(record.layer, localization.scale, localization.translate),
     )
-    above = [viewer.layers.index(below) for below in (record.layer, record.overlays.get("background")) if below]
+    above = [
+        viewer.layers.index(below) for below in (record.layer, record.overlays.get("background")) if below
+    ]
     viewer.layers.insert(max(above) + 1, layer)
     return layer
 
@@ -83,7 +87,7 @@ def place(record: ImageRecord) -> None:
 
 
 def paint_view(record: ImageRecord, threshold: float, view: str) -> None:
-    """Show a record's layers as probabilities, or as two colours that meet at the threshold; touches no pixel."""
+    """Show layers as probabilities, or as two colours that meet at the threshold; touches no pixel."""
     for role, layer in record.overlays.items():
         background = role == "background"
         if view == TWO_COLOURS:

@@ -49,12 +49,17 @@ def two_colour_colormap(*, swapped: bool = False) -> Colormap:
     colours = [FOREGROUND, BACKGROUND] if swapped else [BACKGROUND, FOREGROUND]
     name = f"pixelcam two colours{' (background)' if swapped else ''}"
     return Colormap(
-        colours, controls=[0, 0.5, 1], interpolation="zero", name=name, display_name=name.replace("pixelcam", "PixelCAM")
+        colours,
+        controls=[0, 0.5, 1],
+        interpolation="zero",
+        name=name,
+        display_name=name.replace("pixelcam", "PixelCAM"),
     )
 
 
 def seed_colormap() -> DirectLabelColormap:
     """Return the colours of the labels 0 (none), 1 (background) and 2 (foreground)."""
     return DirectLabelColormap(
-        color_dict={None: "transparent", 0: "transparent", 1: BACKGROUND_SEED, 2: FOREGROUND_SEED}, name="pixelcam seeds"
+        color_dict={None: "transparent", 0: "transparent", 1: BACKGROUND_SEED, 2: FOREGROUND_SEED},
+        name="pixelcam seeds",
     )

@@ -35,7 +35,7 @@ class Preferences:
 
 
 def load_preferences() -> Preferences:
-    """Return what the user set in napari's preferences, or the defaults where the plugin is not registered."""
+    """Return what the user set in napari, or the defaults where the plugin is not registered."""
     from napari.settings import get_plugin_settings
 
     try:

@@ -23,8 +23,8 @@ def read_slides(path: str | Sequence[str]) -> list[LayerData]:
     Returns
     -------
     list of layer data
-        One RGB image layer a file, multiscale where the file is a pyramid; in micrometres where the file gives a
-        pixel size, in pixels where it does not.
+        One RGB image layer a file, multiscale where the file is a pyramid; in micrometres where the file
+        gives a pixel size, in pixels where it does not.
 
     Raises
     ------

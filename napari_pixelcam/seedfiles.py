@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelcam.errors import PixelCAMError
-from pixelcam.export import SeedSidecar
+from pixelcam.errors import SeedsError
+from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 
 if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord, Session
+    from pixelcam.slides import Slide
 
 CANNOT_TELL = "cannot tell"
 """What a sidecar's corrected label says when the reviewer cannot name the class."""
@@ -31,26 +32,88 @@ class Kept:
 
 
 def autosave_folder(session: Session, fingerprint: str) -> Path:
-    """Return where the seeds of an image are kept: one folder an image, named by what is in the image's file."""
+    """Return where the seeds of an image are kept: one folder an image, named by the fingerprint."""
     root = session.preferences.seeds_folder or session.home / "seeds"
     return root / fingerprint[:16]
 
 
-def make_sidecar(record: ImageRecord, counts: tuple[int, int]) -> SeedSidecar:
-    """Return what goes beside a record's seeds.
+def make_sidecar(record: ImageRecord) -> SeedSidecar:
+    """Return what goes beside a record's seeds; `write_seeds` counts them and notes the time.
 
-    Parameters
-    ----------
-    record
-        An image whose slide is known.
-    counts
-        Background and foreground pixels.
+    Raises
+    ------
+    SeedsError
+        The image has not been read yet.
     """
-    ...
+    if record.slide is None:
+        raise SeedsError(
+            f"{record.name!r} is still being read, so its seeds have no place yet; try again soon."
+        )
+    localization = record.result.localization if record.result is not None else None
+    threshold = None
+    if localization is not None:
+        threshold = localization.threshold if record.threshold is None else record.threshold
+    return SeedSidecar(
+        image=SeedImage.of(record.slide),
+        level=record.seeds_level,
+        scale=record.seeds_scale,
+        translate=record.seeds_translate,
+        model=localization.model if localization is not None else None,
+        threshold=threshold,
+        predicted=localization.predicted if localization is not None else None,
+        corrected_label=record.corrected_label,
+        reviewer=_reviewer(),
+        started=record.started or "",
+    )
 
 
-def save(folder: Path, labels: NDArray[np.uint8], sidecar: SeedSidecar) -> None:
-    """Write seeds and sidecar, each whole or not at all."""
-    from pixelcam.export import write_seeds
+def save(
+    folder: Path,
+    labels: NDArray[np.uint8],
+    sidecar: SeedSidecar,
+    slide: Slide,
+    formats: tuple[str, ...] = ("png",),
+) -> list[Path]:
+    """Write seeds, sidecar, and the image where it is in no file; each whole or not at all."""
+    image = slide.read() if slide.path is None else None
+    return write_seeds(folder, labels, sidecar, formats=formats, image=image)
 
-    write_seeds(folder, labels, sidecar, formats=("png",))
+
+def find_kept(session: Session, fingerprint: str) -> Kept | None:
+    """Return the latest autosaved seeds of an image, `None` where there are none.
+
+    Unlike `pixelcam.export.read_seeds` it does not look for the image, which is on the screen.
+
+    Raises
+    ------
+    SeedsError
+        There are some, but they cannot be read.
+    """
+    found = [_read(path) for path in sorted(autosave_folder(session, fingerprint).glob("*.seeds.json"))]
+    mine = [
+        kept for kept in found if fingerprint in (kept.sidecar.image.fingerprint, kept.sidecar.image.pixels)
+    ]
+    return max(mine, key=lambda kept: kept.saved, default=None)
+
+
+def _read(path: Path) -> Kept:
+    from PIL import Image
+
+    try:
+        sidecar = SeedSidecar.from_json(path.read_text(encoding="utf-8"), str(path))
+        with Image.open(path.with_name(Path(sidecar.file).name), formats=["PNG"]) as image:
+            labels = np.array(image, dtype=np.uint8)
+        saved = datetime.fromisoformat(sidecar.saved).astimezone()
+    except (OSError, ValueError) as error:
+        raise SeedsError(
+            f"The seeds saved in {path.parent} are damaged and were left as they are; "
+            "new ones go beside them."
+        ) from error
+    return Kept(labels, sidecar, saved)
+
+
+def _reviewer() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no user database, as in some containers
+        return ""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+
     from napari_pixelcam.controllers.session import ImageRecord
 
 BACKGROUND, FOREGROUND = 1, 2
@@ -40,10 +41,13 @@ def seed_grid(levels: Sequence[tuple[int, int]]) -> tuple[int, tuple[int, int], 
 
 
 def checksum(layer: Labels) -> int:
+    """Return a number that changes when the layer's pixels do."""
     return zlib.crc32(np.ascontiguousarray(layer.data))
 
 
-def onto_seed_grid(proposal: NDArray[np.uint8], shape: tuple[int, ...], record: ImageRecord) -> NDArray[np.uint8]:
+def onto_seed_grid(
+    proposal: NDArray[np.uint8], shape: tuple[int, ...], record: ImageRecord
+) -> NDArray[np.uint8]:
     """Return the proposal, made on the map's grid, on the grid of the seed layer, by nearest pixel."""
     assert record.result is not None
     localization = record.result.localization

@@ -31,7 +31,9 @@ def write_seeds(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     labels = np.asarray(data)
     if labels.ndim != 2:
-        raise SeedsError(f"Seeds have two dimensions, this layer has {labels.ndim}; save one plane at a time.")
+        raise SeedsError(
+            f"Seeds have two dimensions, this layer has {labels.ndim}; save one plane at a time."
+        )
     if labels.size and (labels.min() < 0 or labels.max() > 2):
         raise SeedsError(
             "Seeds are 0 (unlabelled), 1 (background) and 2 (foreground), but this layer holds other labels; "

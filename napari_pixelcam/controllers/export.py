@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
@@ -16,9 +15,6 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
 from pixelcam.errors import PixelCAMError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -94,9 +90,11 @@ class ExportController:
         steps = []
         if choices.seeds_png or choices.seeds_npz:
             if record.seeds is not None and np.any(record.seeds.data):
-                steps.append(seeds_step(self.seeds, record, folder, choices))
+                steps.append(seeds_step(record, folder, choices))
             elif record.result is None:
-                raise PixelCAMError("There is nothing to export yet: localize the image or paint seeds first.")
+                raise PixelCAMError(
+                    "There is nothing to export yet: localize the image or paint seeds first."
+                )
         if record.result is not None:
             steps += _map_steps(record, folder, choices)
         elif not steps:
@@ -121,7 +119,7 @@ class ExportController:
 Step = Callable[[], list[Path]]
 
 
-def seeds_step(seeds: SeedsController, record: ImageRecord, folder: Path, choices: ExportChoices) -> Step:
+def seeds_step(record: ImageRecord, folder: Path, choices: ExportChoices) -> Step:
     """Return the writer of a record's seeds; an image that is no file goes along, for fine-tuning needs it.
 
     Raises
@@ -129,20 +127,14 @@ def seeds_step(seeds: SeedsController, record: ImageRecord, folder: Path, choice
     PixelCAMError
         The image has not been read yet.
     """
-    from pixelcam.export import write_seeds
-
-    if record.slide is None or record.seeds is None:
-        raise PixelCAMError("The image is still being read; try again in a moment.")
+    assert record.seeds is not None
+    sidecar, slide = seedfiles.make_sidecar(record), record.slide
+    assert slide is not None
     labels = np.array(record.seeds.data, copy=True)
-    formats = tuple(name for name, wanted in (("png", choices.seeds_png), ("npz", choices.seeds_npz)) if wanted)
-    sidecar = seedfiles.make_sidecar(record, seeds.counts(record))
-    slide = record.slide
-
-    def write() -> list[Path]:
-        image: NDArray[np.uint8] | None = slide.read() if slide.path is None else None
-        return list(write_seeds(folder, labels, sidecar, formats=formats, image=image))
-
-    return write
+    formats = tuple(
+        name for name, wanted in (("png", choices.seeds_png), ("npz", choices.seeds_npz)) if wanted
+    )
+    return lambda: seedfiles.save(folder, labels, sidecar, slide, formats)
 
 
 def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices) -> list[Step]:
@@ -151,11 +143,15 @@ def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices) -> lis
     assert record.result is not None
     localization = record.result.localization
     threshold = localization.threshold if record.threshold is None else record.threshold
-    stem = folder / localization.image_name
+    stem = folder / export.safe_stem(localization.image_name)
     tiff = stem.with_name(f"{stem.name}.fg.ome.tif")
     writers: list[tuple[bool, Path, Callable[[Path], object]]] = [
         (choices.map_tiff, tiff, lambda path: export.write_foreground(path, localization)),
-        (choices.map_png, stem.with_name(f"{stem.name}.fg.png"), lambda path: export.write_map_png(path, localization)),
+        (
+            choices.map_png,
+            stem.with_name(f"{stem.name}.fg.png"),
+            lambda path: export.write_map_png(path, localization),
+        ),
         (
             choices.regions,
             stem.with_name(f"{stem.name}.geojson"),

@@ -139,7 +139,7 @@ class FinetuneController:
         model, device = self.session.model, self.session.device
         arguments = [
             *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
-            *("--epochs", str(settings.epochs), "--learning-rate", repr(settings.learning_rate)),
+            *("--epochs", str(settings.epochs), "--rate", repr(settings.learning_rate)),
             *("--device", device),
         ]
         self.session.background.submit(
@@ -190,7 +190,7 @@ class FinetuneController:
             raise PixelCAMError("Paint or propose some seeds first: they are what the model learns from.")
         job = self.runs / f"{datetime.now():%Y%m%d-%H%M%S}-{settings.name}"
         choices = ExportChoices()
-        return job, [seeds_step(self.seeds, record, job / "seeds", choices) for record in painted]
+        return job, [seeds_step(record, job / "seeds", choices) for record in painted]
 
     def _attach(self, job: Path, name: str, run: Run) -> None:
         self._run, self._job, self._offset = run, job, 0
@@ -222,7 +222,9 @@ class FinetuneController:
         self._run = self._job = None
         if state == "failed":
             _note(job, name, taken=True)
-            self._fail(run.error_message() or "The job failed without saying why; its log is in its run folder.")
+            self._fail(
+                run.error_message() or "The job failed without saying why; its log is in its run folder."
+            )
             return
         if state == "cancelled":
             shutil.rmtree(job, ignore_errors=True)

@@ -53,7 +53,7 @@ class LocalizeController:
         if self.session.record is None:
             return "Open an image to begin: File ▸ Open, or File ▸ Open Sample."
         if not self.session.model:
-            return "There is no model on this machine; put one into the models folder or train one with “pixelcam train”."
+            return "There is no model on this machine; train one with “pixelcam train”."
         return ""
 
     def run(self) -> None:
@@ -91,16 +91,25 @@ class LocalizeController:
         localization = self.session.localizers.localize(
             slide, model, device, on_event=task.emit, should_stop=task.should_stop
         )
-        return slide, slide.fingerprint, MapResult(localization, ScoreHistogram.of(localization.foreground), model)
+        return (
+            slide,
+            slide.fingerprint,
+            MapResult(localization, ScoreHistogram.of(localization.foreground), model),
+        )
 
     def _done(self, record: ImageRecord, source: LayerSource, result: tuple[Slide, str, MapResult]) -> None:
         self._task = None
         slide, fingerprint, maps = result
         if not self.session.holds(record):
-            self._end("info", f"{source.name!r} was removed while it was being localized, so nothing was added.")
+            self._end(
+                "info", f"{source.name!r} was removed while it was being localized, so nothing was added."
+            )
             return
         if not source.is_of(record.layer):
-            self._end("error", f"The data of {record.name!r} changed while it was being localized; press Localize again.")
+            self._end(
+                "error",
+                f"The data of {record.name!r} changed while it was being localized; press Localize again.",
+            )
             return
         record.slide, record.fingerprint = slide, fingerprint
         record.previous, record.result = record.result, maps
@@ -124,9 +133,13 @@ class LocalizeController:
 
 
 def describe_change(record: ImageRecord) -> str:
-    """Say in one line how the new map differs from the one before, empty where there is none to compare with."""
+    """Say in one line how the new map differs from the one before; empty where there is none."""
     before, now = record.previous, record.result
-    if before is None or now is None or before.localization.foreground.shape != now.localization.foreground.shape:
+    if (
+        before is None
+        or now is None
+        or before.localization.foreground.shape != now.localization.foreground.shape
+    ):
         return ""
     old, new = before.localization, now.localization
     threshold = record.threshold if record.threshold is not None else new.threshold

@@ -1,4 +1,4 @@
-"""The reviewer's seeds: a Labels layer that is painted, proposed into, undone, and kept on disk as it grows."""
+"""The reviewer's seeds: a Labels layer, painted, proposed into, undone, and kept on disk as it grows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -21,13 +22,21 @@ from napari_pixelcam.controllers.autosave import Autosaver, Save
 from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
 from napari_pixelcam.images import KEY, LayerSource, slide_of, source_of
 from napari_pixelcam.palette import seed_colormap
-from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND, checksum, fill_unlabelled, onto_seed_grid, seed_grid
-from pixelcam.errors import PixelCAMError
+from napari_pixelcam.seedgrid import (
+    BACKGROUND,
+    FOREGROUND,
+    checksum,
+    fill_unlabelled,
+    onto_seed_grid,
+    seed_grid,
+)
+from pixelcam.errors import PixelCAMError, SeedsError
+from pixelcam.export import SeedSidecar
 from pixelcam.slides import Slide
 
 Brush = Literal["foreground", "background", "eraser"]
 KEYS: dict[Brush, str] = {"foreground": "D", "background": "S", "eraser": "E"}
-"""D and S are taken neither by napari's viewer nor by its Labels layer; E is the Labels layer's own eraser."""
+"""D and S are free in napari's viewer and on its Labels layers; E is the Labels layer's own eraser."""
 RECOUNT = 0.1
 """Seconds after a change until the pixels are counted, so that a stroke is not slowed by counting."""
 
@@ -103,7 +112,10 @@ class SeedsController:
         record = self.session.record
         if record is None:
             return SeedState()
-        saved, clean = self._saved.get(record), self.autosaver.is_clean(record) and record not in self._touched
+        saved, clean = (
+            self._saved.get(record),
+            self.autosaver.is_clean(record) and record not in self._touched,
+        )
         layer = record.seeds
         if layer is None:
             return SeedState(saved=saved, clean=clean)
@@ -174,7 +186,7 @@ class SeedsController:
             record.seeds.brush_size = size
 
     def propose(self) -> None:
-        """Add seeds where the current map is sure, as one undo step, never over what the reviewer has painted."""
+        """Add seeds where the map is sure, as one undo step, never over what the reviewer has painted."""
         record = self.session.record
         if record is None or record.result is None:
             self.session.notified.emit("error", "Localize the image first: seeds are proposed from its map.")
@@ -188,7 +200,9 @@ class SeedsController:
 
             return propose_seeds(foreground, count=count, seed=draw)
 
-        self.session.background.submit(work, done=partial(self._take_proposal, record), failed=self.session.report)
+        self.session.background.submit(
+            work, done=partial(self._take_proposal, record), failed=self.session.report
+        )
 
     def _take_proposal(self, record: ImageRecord, proposal: NDArray[np.uint8]) -> None:
         if not self.session.holds(record) or record.result is None:
@@ -198,7 +212,9 @@ class SeedsController:
         self._touch(record)
         self.proposed.emit(added)
         if not added:
-            self.session.notified.emit("info", "Nothing to propose: the map is the same everywhere, or all is painted.")
+            self.session.notified.emit(
+                "info", "Nothing to propose: the map is the same everywhere, or all is painted."
+            )
 
     def undo(self) -> None:
         """Take the last stroke or proposal back."""
@@ -306,11 +322,11 @@ class SeedsController:
     def _prepare_save(self, record: ImageRecord) -> Save:
         if record.seeds is None:
             return lambda: None
-        if record.fingerprint is None or record.slide is None:
-            raise PixelCAMError("The image is still being read, so its seeds have no place yet.")
-        folder = seedfiles.autosave_folder(self.session, record.fingerprint)
+        sidecar = seedfiles.make_sidecar(record)
+        assert record.slide is not None
+        folder = seedfiles.autosave_folder(self.session, sidecar.image.fingerprint)
         labels = np.array(record.seeds.data, copy=True)
-        return partial(seedfiles.save, folder, labels, seedfiles.make_sidecar(record, self.counts(record)))
+        return partial(_save, folder, labels, sidecar, record.slide)
 
     def _on_saved(self, record: Any, moment: datetime) -> None:
         self._saved[record] = moment
@@ -340,7 +356,7 @@ class SeedsController:
         try:
             source = source_of(record.layer)
         except PixelCAMError:
-            return  # Localize says what is wrong with it
+            return  # likewise
         before = self._identified.get(record)
         if before is not None and before.is_of(record.layer) and not again:
             return
@@ -348,20 +364,31 @@ class SeedsController:
         self.session.background.submit(
             partial(self._look_up, source),
             done=partial(self._take_up, record, source),
-            failed=lambda error: None,  # likewise
+            failed=lambda error: None,  # Localize says what is wrong with it
         )
 
-    def _look_up(self, source: LayerSource, task: Task) -> tuple[Slide, str, seedfiles.Kept | None]:
+    def _look_up(
+        self, source: LayerSource, task: Task
+    ) -> tuple[Slide, str, seedfiles.Kept | SeedsError | None]:
         slide = slide_of(source)
         fingerprint = slide.fingerprint
-        return slide, fingerprint, seedfiles.find_kept(self.session, fingerprint)
+        try:
+            return slide, fingerprint, seedfiles.find_kept(self.session, fingerprint)
+        except SeedsError as error:
+            return slide, fingerprint, error
 
     def _take_up(
-        self, record: ImageRecord, source: LayerSource, found: tuple[Slide, str, seedfiles.Kept | None]
+        self,
+        record: ImageRecord,
+        source: LayerSource,
+        found: tuple[Slide, str, seedfiles.Kept | SeedsError | None],
     ) -> None:
         if not self.session.holds(record) or not source.is_of(record.layer):
             return
         record.slide, record.fingerprint, kept = found
+        if isinstance(kept, SeedsError):
+            self.session.notified.emit("warning", str(kept))
+            return
         if kept is None or not (kept.labels.any() or kept.sidecar.corrected_label):
             return
         made = record.seeds is None
@@ -384,6 +411,10 @@ class SeedsController:
         if added:
             self.restored.emit(record, added)
         self._emit()
+
+
+def _save(folder: Path, labels: NDArray[np.uint8], sidecar: SeedSidecar, slide: Slide) -> None:
+    seedfiles.save(folder, labels, sidecar, slide)
 
 
 def _brush_of(layer: Labels, *, active: bool) -> Brush | None:

@@ -1,4 +1,4 @@
-"""What the sections of the dock share: the image at hand, the model, the device, and what is known of each image."""
+"""What the dock's sections share: the image at hand, the model, the device, what is known of each image."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pixelcam.errors import PixelCAMError
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
     from napari_pixelcam.histogram import ScoreHistogram
     from pixelcam.localize import Localization
     from pixelcam.slides import Slide
@@ -131,7 +132,9 @@ class Session:
 
     def refresh_catalogue(self) -> None:
         """Look in the background for the models and devices at hand."""
-        self.background.submit(lambda task: backend.read_catalogue(), done=self._take_catalogue, failed=self.report)
+        self.background.submit(
+            lambda task: backend.read_catalogue(), done=self._take_catalogue, failed=self.report
+        )
 
     def _take_catalogue(self, catalogue: backend.Catalogue) -> None:
         self.catalogue = catalogue

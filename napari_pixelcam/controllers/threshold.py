@@ -67,11 +67,13 @@ class ThresholdController:
         threshold = _threshold(record)
         fraction = record.result.histogram.fraction(threshold)
         mpp = localization.mpp
-        area = None if mpp is None else fraction * localization.width * localization.height * (mpp / 1000) ** 2
+        area = (
+            None if mpp is None else fraction * localization.width * localization.height * (mpp / 1000) ** 2
+        )
         return ThresholdState(threshold, localization.threshold, record.view or PROBABILITY, fraction, area)
 
     def set_threshold(self, threshold: float) -> None:
-        """Move the threshold, kept to a thousandth; a moved threshold is worth seeing, so this shows two colours."""
+        """Move the threshold, to a thousandth; as it is to be seen, this turns to two colours."""
         record = self.session.record
         if record is None or record.result is None:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QPainter, QPaintEvent
+from qtpy.QtGui import QFont, QFontMetrics, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_pixelcam.widgets.theme import Tones
@@ -60,8 +60,10 @@ class ClassBars(QWidget):
         metrics = self.fontMetrics()
         height = self._row_height()
         number = metrics.horizontalAdvance("100 %") + _GAP
-        widest = max((metrics.horizontalAdvance(name) for name, _ in self._rows), default=0)
-        left = min(widest, int(self.width() * 0.45)) + _GAP
+        bold = QFont(self.font())
+        bold.setBold(True)  # the first name is written so
+        widest = max((QFontMetrics(bold).horizontalAdvance(name) for name, _ in self._rows), default=0)
+        left = min(widest, int(self.width() * 0.5)) + _GAP
         groove = max(self.width() - left - number, 10)
         for index, (name, value) in enumerate(self._rows):
             top = 2 + index * height
@@ -71,7 +73,9 @@ class ClassBars(QWidget):
             painter.setPen(self._tones.text)
             shown = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, left - _GAP)
             middle = int(Qt.AlignmentFlag.AlignVCenter)
-            painter.drawText(QRectF(0, top, left - _GAP, height), middle | int(Qt.AlignmentFlag.AlignLeft), shown)
+            painter.drawText(
+                QRectF(0, top, left - _GAP, height), middle | int(Qt.AlignmentFlag.AlignLeft), shown
+            )
             painter.drawText(
                 QRectF(self.width() - number, top, number, height),
                 middle | int(Qt.AlignmentFlag.AlignRight),

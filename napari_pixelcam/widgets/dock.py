@@ -35,7 +35,7 @@ SAVE_TICK = 150
 """Milliseconds between looks whether seeds are to be counted or saved."""
 JOB_TICK = 300
 """Milliseconds between looks into a running job's folder."""
-WIDTH = 340
+WIDTH = 345
 
 _SEVERITY = {
     "info": NotificationSeverity.INFO,
@@ -86,7 +86,7 @@ class PixelCAMDock(QWidget):
         self.session.refresh_catalogue()
 
     def close_down(self) -> None:
-        """Save what is not saved, ask running work to end, and let everything go; jobs go on by themselves."""
+        """Save what is not saved, ask running work to end, let everything go; jobs go on by themselves."""
         if self._closed:
             return
         self._closed = True
@@ -121,8 +121,7 @@ class PixelCAMDock(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.message)
         layout.addWidget(self.scroll, 1)
-        self.setMinimumWidth(WIDTH - 20)
-        self.resize(WIDTH, self.height())
+        self.setMinimumWidth(WIDTH)
 
     def _tick(self, milliseconds: int, callback: Callable[[], None]) -> QTimer:
         timer = QTimer(self)

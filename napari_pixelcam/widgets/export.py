@@ -13,8 +13,14 @@ from napari_pixelcam.widgets.message import Message
 from napari_pixelcam.widgets.section import Section, button
 
 _BOXES = {
-    "Seeds": (("seeds_png", "PNG", "What fine-tuning reads: 0 none, 1 background, 2 foreground, with a sidecar"), ("seeds_npz", "NPZ", "The same as a NumPy archive")),
-    "Map": (("map_tiff", "OME-TIFF", "Foreground probability as float, with the pixel size"), ("map_png", "PNG", "The same in 256 grays")),
+    "Seeds": (
+        ("seeds_png", "PNG", "What fine-tuning reads: 0 none, 1 background, 2 foreground, with a sidecar"),
+        ("seeds_npz", "NPZ", "The same as a NumPy archive"),
+    ),
+    "Map": (
+        ("map_tiff", "OME-TIFF", "Foreground probability as float, with the pixel size"),
+        ("map_png", "PNG", "The same in 256 grays"),
+    ),
     "Regions": (("regions", "GeoJSON", "Outlines at the threshold, as QuPath reads them"),),
     "Summary": (("summary", "JSON", "Classes, threshold and area"),),
 }
@@ -43,6 +49,7 @@ class ExportSection(Section):
         self.folder.choose_btn.max_width = 32
         self.form = Container(widgets=[*rows, self.folder], labels=True)
         self.form.margins = (0, 0, 0, 0)
+        self.align_labels(self.form)
         self.run_button = button("E&xport", "Write the ticked files into the folder (Alt+X)")
         self.status = Message()
         self.body.addWidget(self.form.native)
@@ -64,10 +71,14 @@ class ExportSection(Section):
         self._controller.run(Path(self.folder.value).expanduser(), self.choices)
 
     def _refresh(self) -> None:
-        self.run_button.setEnabled(not self._controller.running and self._controller.session.record is not None)
+        self.run_button.setEnabled(
+            not self._controller.running and self._controller.session.record is not None
+        )
 
     def _on_exported(self, folder: Path, paths: list[Path]) -> None:
         link = QUrl.fromLocalFile(str(folder)).toString()
         names = "<br>".join(html.escape(path.name) for path in paths)
         count = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-        self.status.say(f"{count} in <a href='{link}'>{html.escape(str(folder))}</a><br>{names}", "good", rich=True)
+        self.status.say(
+            f"{count} in <a href='{link}'>{html.escape(str(folder))}</a><br>{names}", "good", rich=True
+        )

@@ -27,7 +27,11 @@ class FinetuneSection(Section):
         defaults = TuneSettings(name="")
         self.name = LineEdit(label="New name", tooltip="What the new model will be called in the model list")
         self.epochs = SpinBox(
-            label="Epochs", value=defaults.epochs, min=1, max=1000, tooltip="Rounds over all images with seeds"
+            label="Epochs",
+            value=defaults.epochs,
+            min=1,
+            max=1000,
+            tooltip="Rounds over all images with seeds",
         )
         self.rate = FloatSpinBox(
             label="Learning rate",
@@ -39,7 +43,10 @@ class FinetuneSection(Section):
         )
         self.form = Container(widgets=[self.name, self.epochs, self.rate], labels=True)
         self.form.margins = (0, 0, 0, 0)
-        self.run_button = button("Fine-tu&ne", "Start a job that learns from the seeds of all open images (Alt+N)")
+        self.align_labels(self.form)
+        self.run_button = button(
+            "Fine-tu&ne", "Start a job that learns from the seeds of all open images (Alt+N)"
+        )
         self.stop_button = button("Stop, keep we&ights", "End early and keep the best model so far (Alt+I)")
         self.cancel_button = button("Discard &job", "End now and keep nothing of it (Alt+J)")
         self.progress = QProgressBar()

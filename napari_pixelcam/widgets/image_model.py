@@ -23,23 +23,24 @@ class ImageModelSection(Section):
         self._session = session
         self._images: list[Image] = []
         self.image = ComboBox(
-            label="image",
+            label="Image",
             choices=self._image_choices,
             nullable=True,
             tooltip="The image layer that the sections below work on. It follows the layer list.",
         )
         self.model = ComboBox(
-            label="model",
+            label="Model",
             choices=self._model_choices,
             tooltip="The model that Localize runs and that Fine-tune starts from",
         )
         self.device = ComboBox(
-            label="device",
+            label="Device",
             choices=self._device_choices,
             tooltip="The processor that the model runs on; “automatic” takes the fastest that is here",
         )
         self.form = Container(widgets=[self.image, self.model, self.device], labels=True)
         self.form.margins = (0, 0, 0, 0)
+        self.align_labels(self.form)
         self.about = note()
         self.body.addWidget(self.form.native)
         self.body.addWidget(self.about)

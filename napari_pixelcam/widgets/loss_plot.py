@@ -76,7 +76,8 @@ class LossPlot(QWidget):
     def _draw_line(self, painter: QPainter, box: QRectF, top: float, steps: int) -> None:
         points = [
             QPointF(
-                box.left() + box.width() * index / (steps - 1), box.bottom() - (box.height() - 4) * min(loss / top, 1.0)
+                box.left() + box.width() * index / (steps - 1),
+                box.bottom() - (box.height() - 4) * min(loss / top, 1.0),
             )
             for index, loss in enumerate(self._losses)
         ]

@@ -48,7 +48,7 @@ class Message(QWidget):
 
     @property
     def level(self) -> str:
-        """ "info", "good", "warning" or "error"."""
+        """One of "info", "good", "warning" and "error"."""
         return self._level
 
     def say(self, text: str, level: str = "info", *, rich: bool = False) -> None:
@@ -78,7 +78,8 @@ class Message(QWidget):
             self._label.setStyleSheet(f"QLabel {{ color: {tones.text.name()}; }}")
             return
         weight = "bold" if self._level == "error" else "normal"
+        colour = tones.text if self._level == "good" else edge
         self._label.setStyleSheet(
-            f"QLabel {{ color: {edge.name() if self._level != 'good' else tones.text.name()}; font-weight: {weight};"
+            f"QLabel {{ color: {colour.name()}; font-weight: {weight};"
             f" border-left: 3px solid {edge.name()}; padding: 3px 0 3px 7px; }}"
         )

@@ -21,7 +21,9 @@ class _Relay(QObject):
     reported = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, done: Callable[[Any], None], failed: Callable[[Exception], None], progress: EventSink) -> None:
+    def __init__(
+        self, done: Callable[[Any], None], failed: Callable[[Exception], None], progress: EventSink
+    ) -> None:
         super().__init__()
         self._done, self._failed, self._progress = done, failed, progress
         self.on_end: Callable[[], None] = lambda: None
@@ -49,7 +51,7 @@ class _Failure:
 
 
 class QtBackground:
-    """Runs each piece of work in a thread of its own; closed, it asks them all to end and calls back no more."""
+    """Runs each piece of work in a thread of its own; closed, it ends them all and calls back no more."""
 
     def __init__(self) -> None:
         self._running: dict[_Relay, Task] = {}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from typing import Any
+
+from magicgui.widgets import Container
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_pixelcam.widgets.theme import Tones
 
 
-class Section(QCollapsible):
+class Section(QWidget):
     """A titled, foldable box.
+
+    Not superqt's `QCollapsible`, which fixes the height of its content when it unfolds and so cuts off what a
+    section shows later, such as a message.
 
     Parameters
     ----------
@@ -19,26 +25,45 @@ class Section(QCollapsible):
     """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(title, parent)
-        self.setDuration(0)  # an animation would leave a half-open box in the way of the keyboard
-        self.layout().setContentsMargins(0, 0, 0, 0)
-        body = QWidget()
-        self.body = QVBoxLayout(body)
-        self.body.setContentsMargins(10, 2, 4, 8)
+        super().__init__(parent)
+        self._title = title
+        self._forms: list[Container[Any]] = []
+        self.head = QPushButton()
+        self.head.setCheckable(True)
+        self.head.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.head.setToolTip("Fold or unfold this section (space)")
+        self.content = QWidget()
+        self.body = QVBoxLayout(self.content)
+        self.body.setContentsMargins(8, 2, 4, 8)
         self.body.setSpacing(6)
-        self.setContent(body)
-        self.toggleButton().setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.toggleButton().setToolTip("Fold or unfold this section")
-        self.expand(animate=False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.head)
+        layout.addWidget(self.content)
+        self.head.toggled.connect(self._fold)
+        self.head.setChecked(True)
 
-    def toggleButton(self) -> QPushButton:
-        """Return the head, which folds and unfolds the section."""
-        button: QPushButton = self._toggle_btn  # superqt gives no other way to style its head
-        return button
+    def _fold(self, unfolded: bool) -> None:
+        self.content.setVisible(unfolded)
+        self.head.setText(f"{'▾' if unfolded else '▸'}  {self._title}")
+
+    def align_labels(self, form: Container[Any]) -> None:
+        """Line the fields of a form up once its labels have the width of the theme's font."""
+        self._forms.append(form)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Line up the forms once they are drawn: before, a label does not know its font."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self._line_up)
+
+    def _line_up(self) -> None:
+        for form in self._forms:
+            form._unify_label_widths()
 
     def set_tones(self, tones: Tones) -> None:
         """Take the colours of another theme."""
-        self.toggleButton().setStyleSheet(
+        self.head.setStyleSheet(
             f"QPushButton {{ text-align: left; border: none; border-top: 1px solid {tones.line.name()};"
             f" border-radius: 0; background: transparent; color: {tones.text.name()};"
             " font-weight: bold; padding: 6px 2px 4px 2px; }"

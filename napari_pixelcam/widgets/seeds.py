@@ -20,9 +20,19 @@ class SeedsSection(Section):
         super().__init__("4   Seeds")
         self._session, self._controller = session, controller
         self.brushes = {
-            "foreground": button("Fore&ground", f"Paint foreground seeds (key {KEYS['foreground']} over the image)", checkable=True),
-            "background": button("Bac&kground", f"Paint background seeds (key {KEYS['background']} over the image)", checkable=True),
-            "eraser": button("&Eraser", f"Take seeds away (key {KEYS['eraser']} over the image)", checkable=True),
+            "foreground": button(
+                "Fore&ground",
+                f"Paint foreground seeds (key {KEYS['foreground']} over the image)",
+                checkable=True,
+            ),
+            "background": button(
+                "Bac&kground",
+                f"Paint background seeds (key {KEYS['background']} over the image)",
+                checkable=True,
+            ),
+            "eraser": button(
+                "&Eraser", f"Take seeds away (key {KEYS['eraser']} over the image)", checkable=True
+            ),
         }
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)  # a second press puts the brush away
@@ -36,10 +46,13 @@ class SeedsSection(Section):
         self.undo_button = button("&Undo", "Take the last stroke or proposal back (Ctrl+Z over the image)")
         self.redo_button = button("Re&do", "Do it again (Ctrl+Shift+Z over the image)")
         self.propose_button = button(
-            "Pr&opose seeds", "Add seeds where the map is sure, never over what you have painted; one undo step"
+            "Pr&opose seeds",
+            "Add seeds where the map is sure, never over what you have painted; one undo step",
         )
         self.label_choice = QComboBox()
-        self.label_choice.setToolTip("What the image shows as a whole; kept with the seeds and used by fine-tuning")
+        self.label_choice.setToolTip(
+            "What the image shows as a whole; kept with the seeds and used by fine-tuning"
+        )
         label = QLabel("This i&mage is")
         label.setBuddy(self.label_choice)
         self.counts = note()
@@ -109,8 +122,8 @@ class SeedsSection(Section):
             found = self.label_choice.findData(record.corrected_label if record is not None else None)
             self.label_choice.setCurrentIndex(max(found, 0))
         self.counts.setText(
-            f"<span style='color:{FOREGROUND_SEED}'>■</span> {state.foreground:,} foreground &nbsp; "
-            f"<span style='color:{BACKGROUND_SEED}'>■</span> {state.background:,} background pixels"
+            f"<span style='color:{FOREGROUND_SEED}'>■</span> foreground {state.foreground:,} &nbsp; "
+            f"<span style='color:{BACKGROUND_SEED}'>■</span> background {state.background:,} px"
         )
         if self.saved.level == "error" and not state.clean:
             return  # a failed save stays in sight until one succeeds

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QPoint, QPointF, QSize, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPolygonF
-from qtpy.QtCore import QPointF
 from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton, QWidget
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
@@ -27,13 +26,16 @@ class ThresholdSection(Section):
         self.slider.setDecimals(3)
         self.slider.setSingleStep(0.01)
         self.slider.setPageStep(0.1)
-        self.slider.setToolTip("Pixels at or above this probability are foreground. Arrow keys move it by 0.01.")
+        self.slider.setToolTip(
+            "Pixels at or above this probability are foreground. Arrow keys move it by 0.01."
+        )
         self.slider.setAccessibleName("Threshold")
         self.mark = DefaultMark(self.slider)
         label = QLabel("&Threshold")
         label.setBuddy(self.slider)
-        self.reset_button = button("&Reset", "Go back to the model's own threshold (Alt+R)")
-        self.default = note()
+        self.reset_button = button(
+            "&Reset to the model's default", "Go back to the model's own threshold (Alt+R)"
+        )
         self.probability = QRadioButton("Pro&bability")
         self.probability.setToolTip("Shades from dark blue (surely background) to yellow (surely foreground)")
         self.two_colours = QRadioButton("Two colour&s")
@@ -44,7 +46,7 @@ class ThresholdSection(Section):
         self.area = note()
         self.body.addLayout(row(label, self.slider))
         self.body.addWidget(self.mark)
-        self.body.addLayout(row(self.default, self.reset_button))
+        self.body.addWidget(self.reset_button)
         self.body.addLayout(row(QLabel("Show"), self.probability, self.two_colours, None))
         self.body.addWidget(self.area)
         self.slider.valueChanged.connect(controller.set_threshold)
@@ -59,20 +61,19 @@ class ThresholdSection(Section):
             widget.setEnabled(state is not None)
         self.reset_button.setEnabled(state is not None and state.threshold != state.default)
         if state is None:
-            self.default.setText("")
             self.mark.show_default(None)
             self.area.setText("Press Localize to get a map.")
             return
         with signals_blocked(self.slider):
             self.slider.setValue(state.threshold)
         self.mark.show_default(state.default)
-        self.default.setText(f"The model's default is {state.default:.2f}")
+        self.reset_button.setText(f"&Reset to the model's default, {state.default:.2f}")
         (self.two_colours if state.view == TWO_COLOURS else self.probability).setChecked(True)
         squares = f"<span style='color:{FOREGROUND}'>■</span>"
         rest = f"<span style='color:{BACKGROUND}'>■</span>"
         area = "" if state.area_mm2 is None else f" = {_area(state.area_mm2)}"
         self.area.setText(
-            f"{squares} foreground <b>{100 * state.fraction:.1f} %</b>{area} &nbsp; {rest} background "
+            f"{squares} foreground <b>{100 * state.fraction:.1f} %</b>{area}<br>{rest} background "
             f"{100 * (1 - state.fraction):.1f} %"
         )
 
@@ -112,7 +113,7 @@ class DefaultMark(QWidget):
         if self._value is None:
             return
         groove = self._slider._slider  # the bare slider inside superqt's labelled one
-        left = groove.mapTo(self.window(), groove.rect().topLeft()).x() - self.mapTo(self.window(), self.rect().topLeft()).x()
+        left = self.mapFromGlobal(groove.mapToGlobal(QPoint(0, 0))).x()
         handle = 12
         x = left + handle / 2 + (groove.width() - handle) * self._value
         painter = QPainter(self)
