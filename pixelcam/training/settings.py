@@ -103,7 +103,8 @@ class TrainSettings(_Settings):
     encoder, weights, pretrained
         timm name; a safetensors or PyTorch file of backbone weights; or fetch timm's own from the hub.
     levels, output_stride, standardise
-        See `PixelCAM`; `None` takes every level of stride 4 and above and output stride 16 (CNN), or four blocks (transformer).
+        See `PixelCAM`; `None` takes every level of stride 4 and above (CNN) or four
+        blocks (transformer), at the encoder's own output stride: dilation makes a CPU several times slower.
     input_size
         Side in pixels that images are resized to, regardless of aspect ratio.
     teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score

@@ -57,13 +57,12 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
             f"All training images are of one class ({dataset.classes[labels.pop()]}); a classifier needs at least two."
         )
     info = encoder_info(settings.encoder)
-    output_stride = None if info.transformer else settings.output_stride or 16
     return ModelCard(
         encoder=settings.encoder,
         classes=dataset.classes,
         input_size=settings.input_size,
         name=settings.name or f"{dataset.name}-{settings.encoder}",
-        output_stride=output_stride,
+        output_stride=settings.output_stride,
         standardise=settings.standardise,
         levels=settings.levels or default_levels(info),
         regionless=tuple(dataset.classes[label] for label in sorted(dataset.regionless)),

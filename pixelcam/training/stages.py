@@ -171,7 +171,7 @@ class _Training:
             )
             metrics = {
                 "loss": engine.take_step(optimizer, total),
-                **{key: float(value) for key, value in losses.items()},
+                **{key: float(torch.as_tensor(value).detach()) for key, value in losses.items()},
             }
             for key, value in metrics.items():
                 sums[key] = sums.get(key, 0.0) + value
