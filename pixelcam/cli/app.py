@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from pixelcam.cli.console import print_result
 from pixelcam.cli.demo import demo
 from pixelcam.cli.doctor import doctor
 from pixelcam.cli.evaluate import evaluate
+from pixelcam.cli.export import export
 from pixelcam.cli.finetune import finetune
 from pixelcam.cli.localize import localize
 from pixelcam.cli.train import train
@@ -24,12 +26,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(localize)
-app.command()(train)
-app.command()(evaluate)
-app.command()(finetune)
-app.command()(doctor)
-app.command()(demo)
+
+
+def _explanation(command: Callable[..., None]) -> str:
+    """Return a command's docstring with its paragraphs unwrapped: the terminal knows its own width."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+for command in (localize, train, evaluate, finetune, export, doctor, demo):
+    app.command(help=_explanation(command))(command)
 app.add_typer(models.app, name="models")
 
 

@@ -136,10 +136,17 @@ def read_seeds(folder: str | Path) -> list[SeedRecord]:
             )
     if not sidecars:
         raise SeedsError(f"{folder} holds no seeds (*.seeds.png with *.seeds.json); export some first.")
-    return [_read_record(path) for path in sidecars]
+    return [read_seed_record(path) for path in sidecars]
 
 
-def _read_record(path: Path) -> SeedRecord:
+def read_seed_record(path: Path) -> SeedRecord:
+    """Read one image's seeds by their sidecar.
+
+    Raises
+    ------
+    SeedsError
+        As `read_seeds`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

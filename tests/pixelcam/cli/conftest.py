@@ -23,7 +23,7 @@ class Ending:
         assert self.code == 1, (self.code, self.err)
         lines = self.err.splitlines()
         assert len(lines) == 1, self.err
-        assert lines[0].endswith("."), lines[0]
+        assert lines[0].endswith((".", "?")), lines[0]
         assert "Traceback" not in self.err + self.out
         for word in words:
             assert word.lower() in lines[0].lower(), lines[0]

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import resource
 import shutil
 
 import numpy as np
@@ -150,6 +149,7 @@ def test_a_full_disk_leaves_the_earlier_results_whole(localize, tissue, tmp_path
 
 
 def test_a_write_that_breaks_off_leaves_nothing(localize, tissue, tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
     try:
@@ -157,8 +157,7 @@ def test_a_write_that_breaks_off_leaves_nothing(localize, tissue, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert ending.failed_with("tissue")
-    assert list((tmp_path / "out").glob("*.tif")) == []
-    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix not in (".json", ".geojson")]
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_device_that_is_not_there_is_told(command, tissue, tiny_model, tmp_path):

@@ -1,0 +1,100 @@
+"""A localization's files as a `Localization` again, so that they need no model to be used further."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pixelcam.errors import ImageError
+
+if TYPE_CHECKING:
+    from pixelcam.localize import Localization
+
+
+def is_summary(path: str | Path) -> bool:
+    """Return whether a JSON file is the summary of a localization."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and isinstance(values.get("fg"), dict) and "classes" in values
+
+
+def read_localization(summary: str | Path) -> Localization:
+    """Read what `export_localization` wrote.
+
+    Parameters
+    ----------
+    summary
+        The file ``<stem>.json``; the map is looked for beside it.
+
+    Returns
+    -------
+    Localization
+        Its default threshold is the one that the files were written with.
+
+    Raises
+    ------
+    ImageError
+        The summary or its map is missing, damaged, or the two do not fit each other.
+    """
+    from pixelcam.localize import Localization, ModelRef  # loads torch, which `is_summary` need not wait for
+
+    summary = Path(summary)
+    try:
+        values: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        foreground = _read_map(summary.parent / Path(values["fg"]["file"]).name)
+        scale, translate = (tuple(map(float, values["fg"][key])) for key in ("scale", "translate"))
+        image, model = values["image"], values["model"]
+        found = Localization(
+            image_name=summary.stem,
+            width=int(image["width"]),
+            height=int(image["height"]),
+            mpp=None if image["mpp"] is None else float(image["mpp"]),
+            classes={str(name): float(p) for name, p in values["classes"].items()},
+            foreground=foreground,
+            threshold=float(values["threshold"]),
+            model=ModelRef(str(model["name"]), str(model["sha256"])),
+            scale=(scale[0], scale[1]),
+            translate=(translate[0], translate[1]),
+        )
+    except FileNotFoundError as error:
+        raise ImageError(f"{error.filename} is missing; localize the image again.") from error
+    except OSError as error:
+        raise ImageError(f"{summary} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ImageError(
+            f"{summary} is damaged or no summary of a localization; localize the image again."
+        ) from error
+    _check_size(found, summary)
+    return found
+
+
+def _read_map(path: Path) -> NDArray[np.float32]:
+    if not path.is_file():
+        raise FileNotFoundError(2, "No such file", str(path))
+    try:
+        with tifffile.TiffFile(path) as file:
+            values = np.asarray(file.series[0].levels[0].asarray(), np.float32)
+    except Exception as error:  # the decoders raise whatever they stumble over
+        raise ImageError(f"{path} is damaged; localize the image again.") from error
+    if values.ndim != 2 or not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise ImageError(f"{path} is no foreground map; localize the image again.")
+    return values
+
+
+def _check_size(found: Localization, summary: Path) -> None:
+    """Refuse a map that is not of the size that the summary gives it."""
+    for pixels, side, scale in zip(
+        found.foreground.shape, (found.height, found.width), found.scale, strict=True
+    ):
+        # Scales come from true shape ratios: at most rounding lies between the two.
+        if scale <= 0 or abs(pixels * scale - side) > max(1.0, scale):
+            raise ImageError(
+                f"The map of {summary} has another size than its image; localize the image again."
+            )

@@ -1,0 +1,97 @@
+"""`pixelcam evaluate`: its figures on a folder of class folders."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+KEYS = ["pxap", "chance_pxap", "accuracy", "dice", "iou", "threshold", "images"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in ("benign", "malignant"):
+            (folder / split / name).mkdir(parents=True)
+            (folder / "masks" / name).mkdir(parents=True, exist_ok=True)
+            for number in range(2):
+                pixels = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+                mask = np.zeros((64, 64), np.uint8)
+                mask[:, :16] = 255
+                stem = f"{split}{number}"
+                Image.fromarray(pixels).save(folder / split / name / f"{stem}.png")
+                Image.fromarray(mask).save(folder / split / name / f"{stem}_mask.png")
+    return folder
+
+
+@pytest.fixture
+def evaluate(command, root, tiny_model):
+    def run(*more, root=root):
+        options = ("--model", tiny_model, "--dataset", "folder", "--root", root, "--split", "test")
+        return command("evaluate", *options, "--device", "cpu", *more)
+
+    return run
+
+
+def test_the_figures_go_to_a_file_under_their_names(evaluate, tmp_path):
+    file = tmp_path / "new" / "figures.json"
+    ending = evaluate("--json", file)
+    assert (ending.code, ending.err) == (0, "")
+    figures = json.loads(file.read_text())
+    assert list(figures) == KEYS
+    assert figures["images"] == 4
+    assert figures["chance_pxap"] == pytest.approx(25)
+    assert figures["threshold"] == 0.5, "the model's own, chosen on validation images"
+
+
+def test_another_threshold_is_used_and_said(evaluate, tmp_path):
+    assert evaluate("--json", tmp_path / "f.json", "--threshold", 0).code == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["threshold"] == 0
+    assert figures["iou"] == pytest.approx(25), "at 0 all pixels are region"
+
+
+def test_a_dash_prints_the_document_and_no_option_a_table(evaluate):
+    assert list(json.loads(evaluate("--json", "-").out)) == KEYS
+    table = evaluate().out
+    assert [line.split("\t")[0] for line in table.splitlines()] == KEYS
+
+
+def test_what_is_missing_is_one_sentence_and_no_file(evaluate, root, tmp_path):
+    file = tmp_path / "figures.json"
+    assert evaluate("--json", file, root=tmp_path / "gone").failed_with("gone")
+    assert not file.exists()
+
+
+def test_one_class_only_is_told(command, tiny_model, root, tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / split / "benign").symlink_to(root / split / "benign")
+    options = ("--model", tiny_model, "--dataset", "folder", "--root", tmp_path, "--split", "test")
+    assert command("evaluate", *options).failed_with("class")
+
+
+def test_a_full_disk_leaves_the_old_figures(evaluate, tmp_path, monkeypatch):
+    file = tmp_path / "figures.json"
+    file.write_text("{}")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert evaluate("--json", file).failed_with("disk is full")
+    assert file.read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_an_interrupt_ends_with_130(evaluate, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pixelcam.evaluation.load_image", interrupt)
+    assert evaluate("--json", tmp_path / "figures.json").code == 130
+    assert list(tmp_path.iterdir()) == []
