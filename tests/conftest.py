@@ -1,9 +1,18 @@
-"""What every test runs under: one Qt binding, a user folder of its own, and no network."""
+"""What every test runs under: one Qt binding, a user folder of its own, no network, and made data sets.
+
+Data sets of `tests/synthetic.py`, made once a session and never to be written to:
+
+- ``glas_root``, ``ebhi_root``, ``folder_root``: folders for ``open_dataset("glas" | "ebhi" | "folder", ...)``, of
+  96 x 96 px pictures in two classes (round and crowded glands) with masks.
+- ``tissue_image``: one picture (192, 192, 3) uint8 of crowded glands and its mask (192, 192) bool.
+- ``real_glas``, ``real_ebhi``: the real data sets, where the environment names their folders.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +30,53 @@ def user_folder(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("pixelcam-home")
     monkeypatch.setenv("PIXELCAM_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def glas_root(tmp_path_factory) -> Path:
+    """A made data set in the layout of GlaS: 20 training, 8 validation and 8 test pictures."""
+    from tests.synthetic import write_glas_like
+
+    return write_glas_like(tmp_path_factory.mktemp("glas"))
+
+
+@pytest.fixture(scope="session")
+def ebhi_root(tmp_path_factory) -> Path:
+    """A made data set in the layout of EBHI-SEG: 34 pictures of 16 cases."""
+    from tests.synthetic import write_ebhi_like
+
+    return write_ebhi_like(tmp_path_factory.mktemp("ebhi"))
+
+
+@pytest.fixture(scope="session")
+def folder_root(tmp_path_factory) -> Path:
+    """A made folder of two class folders of 16 pictures each, with masks."""
+    from tests.synthetic import write_folder
+
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+@pytest.fixture(scope="session")
+def tissue_image():
+    """A picture of crowded glands and where they are."""
+    from tests.synthetic import tissue
+
+    return tissue("crowded", 7, 192)
+
+
+def _named_folder(variable: str, what: str) -> Path:
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set to the folder of {what}, which is not part of this project")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture(scope="session")
+def real_glas() -> Path:
+    """The folder of the real GlaS data set."""
+    return _named_folder("PIXELCAM_GLAS", "GlaS")
+
+
+@pytest.fixture(scope="session")
+def real_ebhi() -> Path:
+    """The folder of the real EBHI-SEG data set."""
+    return _named_folder("PIXELCAM_EBHI", "EBHI-SEG")

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pixelcam.datasets.base import Sample
 from pixelcam.errors import DatasetError, ImageError
+from pixelcam.slides import open_slide
 
 IGNORE = 255
 """Mask value of pixels that count neither as foreground nor as background."""
@@ -129,8 +130,6 @@ def _open_rgb(path: Path) -> Image.Image:
         raise _image_error(path, error) from error
     # Everything unusual (16 bits, transparency, CMYK, orientation) must look in training as it does when
     # a user localizes it, so the one reader of images decides.
-    from pixelcam.slides import open_slide
-
     return Image.fromarray(open_slide(path).read())
 
 
