@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pixelcam.errors import CancelledError, ImageError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.tiles import Tile, plan_tiles
+from pixelcam.localize.working import WorkingImage
 from pixelcam.model.checkpoint import ModelCard, file_sha256, load_checkpoint
 from pixelcam.model.device import device_memory_guard, free_device_memory, resolve_device
 from pixelcam.model.geometry import resize_map
@@ -74,36 +75,70 @@ class Localizer:
         ImageError, DeviceError, CancelledError
         """
         slide = _as_slide(image)
-        scale = self._working_scale(slide)
-        shape = (max(1, round(slide.height * scale)), max(1, round(slide.width * scale)))
-        tiles = self._plan(shape)
+        working = self.working_image(slide)
+        logits, grid = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
         stride = self.network.pixel_head.stride
-        grid = torch.zeros(math.ceil(shape[0] / stride), math.ceil(shape[1] / stride))
-        logits, seen = torch.zeros(len(self.card.classes), dtype=torch.float64), 0.0
-        reader = _WorkingReader(slide, shape)
-        on_event(Event("started", stage="localize", total=len(tiles)))
-        for index, tile in enumerate(tiles):
-            if should_stop() is not Stop.NO:
-                raise CancelledError
-            class_logits, foreground = self._run_tile(reader.read(tile))
-            _place(grid, foreground, tile, stride)
-            area = float((tile.core_stop[0] - tile.core_start[0]) * (tile.core_stop[1] - tile.core_start[1]))
-            logits, seen = logits + class_logits.double() * area, seen + area
-            on_event(Event("step", stage="localize", step=index + 1, total=len(tiles)))
-        ratio = (shape[0] / slide.height / stride, shape[1] / slide.width / stride)
-        foreground = resize_map(grid, (slide.height, slide.width), ratio).clamp_(0, 1)
-        on_event(Event("done", stage="localize"))
-        probabilities = torch.softmax(logits / seen, dim=0).tolist()
+        ratio = (working.shape[0] / slide.height / stride, working.shape[1] / slide.width / stride)
+        probabilities = torch.softmax(logits, dim=0).tolist()
         return Localization(
             image_name=slide.name,
             width=slide.width,
             height=slide.height,
             mpp=slide.mpp,
             classes=dict(zip(self.card.classes, probabilities, strict=True)),
-            foreground=foreground.numpy(),
+            foreground=resize_map(grid, (slide.height, slide.width), ratio).clamp_(0, 1).numpy(),
             threshold=self.card.threshold,
             model=self.model,
         )
+
+    def working_image(self, slide: Slide) -> WorkingImage:
+        """Return the slide at the model's pixel size where both are known, else as it is."""
+        scale = 1.0
+        if slide.mpp is not None and self.card.mpp is not None:
+            scale = min(slide.mpp / self.card.mpp, MAX_WORKING_SCALE)
+        return WorkingImage(slide, (max(1, round(slide.height * scale)), max(1, round(slide.width * scale))))
+
+    def plan_tiles(self, working: WorkingImage) -> list[Tile]:
+        """Return the tiles that the working image is run in."""
+        step = self.network.stride
+        if (
+            self.network.encoder.info.transformer
+        ):  # position embeddings hold near the size they were trained at
+            context = step * max(1, round(self.card.input_size / 8 / step))
+            core = step * max(1, self.card.input_size // step) - 2 * context
+            return plan_tiles(working.shape, core=max(core, step), context=context, step=step)
+        return plan_tiles(working.shape, core=CORE - CORE % step, context=CONTEXT - CONTEXT % step, step=step)
+
+    def run_tiles(
+        self,
+        working: WorkingImage,
+        tiles: Sequence[Tile],
+        on_event: EventSink = ignore_events,
+        should_stop: StopCheck = never_stop,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the network on tiles of a working image.
+
+        Returns
+        -------
+        logits, grid
+            The class logits (classes,), averaged by area, and the foreground probability (h / s, w / s) on the plain grid
+            of the pixel head's stride s, NaN where no tile lies. Averaging logits over tiles is average pooling over the
+            whole image, because the image head is linear.
+        """
+        stride = self.network.pixel_head.stride
+        grid = torch.full([math.ceil(side / stride) for side in working.shape], torch.nan)
+        logits, seen = torch.zeros(len(self.card.classes), dtype=torch.float64), 0.0
+        on_event(Event("started", stage="localize", total=len(tiles)))
+        for index, tile in enumerate(tiles):
+            if should_stop() is not Stop.NO:
+                raise CancelledError
+            class_logits, foreground = self._run_tile(working.read(tile))
+            _place(grid, foreground, tile, stride)
+            area = float((tile.core_stop[0] - tile.core_start[0]) * (tile.core_stop[1] - tile.core_start[1]))
+            logits, seen = logits + class_logits.double() * area, seen + area
+            on_event(Event("step", stage="localize", step=index + 1, total=len(tiles)))
+        on_event(Event("done", stage="localize"))
+        return logits / seen, grid
 
     def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Classify a batch of images of the model's input size, as the evaluation protocol does.
@@ -131,21 +166,6 @@ class Localizer:
         """Move the network off the device and give its memory back; it returns at the next use."""
         self.network.to("cpu")
         free_device_memory()
-
-    def _working_scale(self, slide: Slide) -> float:
-        if slide.mpp is None or self.card.mpp is None:
-            return 1.0
-        return min(slide.mpp / self.card.mpp, MAX_WORKING_SCALE)
-
-    def _plan(self, shape: tuple[int, int]) -> list[Tile]:
-        step = self.network.stride
-        if (
-            self.network.encoder.info.transformer
-        ):  # position embeddings hold near the size they were trained at
-            context = step * max(1, round(self.card.input_size / 8 / step))
-            core = step * max(1, self.card.input_size // step) - 2 * context
-            return plan_tiles(shape, core=max(core, step), context=context, step=step)
-        return plan_tiles(shape, core=CORE - CORE % step, context=CONTEXT - CONTEXT % step, step=step)
 
     def _run_tile(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         step = self.network.stride
@@ -209,63 +229,6 @@ def _as_slide(image: NDArray[Any] | Slide | str | Path) -> Slide:
     if isinstance(image, Slide):
         return image
     return open_slide(image) if isinstance(image, str | Path) else Slide.from_array(image)
-
-
-class _WorkingReader:
-    """Reads pieces of a slide at the working size, from the level that is nearest above it."""
-
-    def __init__(self, slide: Slide, shape: tuple[int, int]) -> None:
-        self.slide = slide
-        self.shape = shape
-        wanted = slide.height / shape[0]
-        self.level = max(i for i, d in enumerate(slide.downsamples) if i == 0 or d[0] <= wanted * 1.01)
-
-    def read(self, tile: Tile) -> NDArray[np.uint8]:
-        """Return the tile's pixels, (h, w, 3) uint8."""
-        level = self.slide.levels[self.level]
-        if level.shape[:2] == self.shape:
-            return self.slide.read(
-                (slice(tile.start[0], tile.stop[0]), slice(tile.start[1], tile.stop[1])), self.level
-            )
-        # A border of source pixels around the tile keeps interpolation at its rim the same as inside.
-        bounds = [
-            _source_span(tile.start[a], tile.stop[a], level.shape[a] / self.shape[a], level.shape[a])
-            for a in (0, 1)
-        ]
-        pixels = self.slide.read((slice(*bounds[0][:2]), slice(*bounds[1][:2])), self.level)
-        return _sample(pixels, tile, bounds)
-
-
-def _source_span(start: int, stop: int, ratio: float, length: int) -> tuple[int, int, float]:
-    border = math.ceil(2 * max(ratio, 1))
-    first = max(0, math.floor(start * ratio) - border)
-    return first, min(length, math.ceil(stop * ratio) + border), ratio
-
-
-def _sample(pixels: NDArray[np.uint8], tile: Tile, bounds: list[tuple[int, int, float]]) -> NDArray[np.uint8]:
-    values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float()
-    ratios = [bound[2] for bound in bounds]
-    if max(ratios) > 1:  # average before picking, so that fine texture does not turn into noise
-        sides = [2 * round((ratio - 1) / 2) + 1 for ratio in ratios]
-        values = functional.avg_pool2d(
-            functional.pad(
-                values, (sides[1] // 2, sides[1] // 2, sides[0] // 2, sides[0] // 2), mode="replicate"
-            ),
-            sides,
-            stride=1,
-        )
-    axes = []
-    for axis in (0, 1):
-        first, _, ratio = bounds[axis]
-        centres = (
-            (torch.arange(tile.start[axis], tile.stop[axis], dtype=torch.float64) + 0.5) * ratio - 0.5 - first
-        )
-        axes.append(((2 * centres + 1) / values.shape[2 + axis] - 1).float())
-    grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)[None]
-    sampled = functional.grid_sample(
-        values, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
 
 def _place(grid: Tensor, foreground: Tensor, tile: Tile, stride: int) -> None:
