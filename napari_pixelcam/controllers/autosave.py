@@ -98,8 +98,9 @@ class Autosaver:
                 self._settle()
 
     def close(self) -> None:
-        """Save everything, and end the thread."""
-        self.flush()
+        """Save everything without telling anyone, and end the thread."""
+        with self.saved.blocked(), self.failed.blocked():
+            self.flush()
         self._pool.shutdown(wait=True)
 
     def _begin(self, key: Hashable, pending: _Pending) -> None:

@@ -64,7 +64,7 @@ class TuneProgress:
     losses
         One a step.
     agreement
-        Share of the reviewer's pixels that the model gets right, by round.
+        Share in per cent of the reviewer's pixels that the model gets right: before, then by round.
     message
         The last word of the job for a person.
     """
@@ -140,7 +140,7 @@ class FinetuneController:
         arguments = [
             *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
             *("--epochs", str(settings.epochs), "--rate", repr(settings.learning_rate)),
-            *("--device", device),
+            *("--device", device, "--name", settings.name),
         ]
         self.session.background.submit(
             partial(_launch, job, settings.name, steps, arguments),

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from napari.layers import Labels
@@ -94,13 +94,14 @@ class SeedsController:
         self._sums: WeakKeyDictionary[ImageRecord, int] = WeakKeyDictionary()
         self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
         self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
+        self._warned: WeakSet[ImageRecord] = WeakSet()
         self._touched: dict[ImageRecord, float] = {}
         self._proposals = 0
         self.brush_size = session.preferences.brush_size
         session.image_changed.connect(self._on_image)
         session.catalogue_changed.connect(lambda catalogue: self._on_image(session.record))
         session.seeds_changed.connect(lambda record: self._emit())
-        session.viewer.layers.events.removed.connect(self._on_layer_removed)
+        session.seeds_leaving.connect(self._on_leaving)
         autosaver.saved.connect(self._on_saved)
         autosaver.failed.connect(self._on_save_failed)
 
@@ -336,13 +337,11 @@ class SeedsController:
         self.save_failed.emit(message)
         self._emit()
 
-    def _on_layer_removed(self, event: Any) -> None:
-        for record in [r for r in (*self._touched, self.session.record) if r is not None]:
-            # What was painted last must not go with the layer.
-            if event.value in (record.seeds, record.layer) and record.seeds is not None:
-                self._touched.pop(record, None)
-                self._recount(record)
-                self.autosaver.flush()
+    def _on_leaving(self, record: ImageRecord) -> None:
+        if record.seeds is not None:
+            self._touched.pop(record, None)
+            self._recount(record)
+            self.autosaver.flush()
 
     def _on_image(self, record: ImageRecord | None) -> None:
         if record is not None:
@@ -387,7 +386,9 @@ class SeedsController:
             return
         record.slide, record.fingerprint, kept = found
         if isinstance(kept, SeedsError):
-            self.session.notified.emit("warning", str(kept))
+            if record not in self._warned:
+                self._warned.add(record)
+                self.session.notified.emit("warning", str(kept))
             return
         if kept is None or not (kept.labels.any() or kept.sidecar.corrected_label):
             return

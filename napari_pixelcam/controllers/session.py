@@ -93,6 +93,8 @@ class Session:
     """A layer on this record's image was deleted."""
     seeds_changed = Signal(object)
     """This record's seed layer was made, deleted or replaced."""
+    seeds_leaving = Signal(object)
+    """This record's seed layer, or its image, has just been deleted; the last moment to save its seeds."""
     notified = Signal(str, str)
     """Something to tell the user: level ("info", "warning" or "error") and a sentence."""
 
@@ -240,9 +242,10 @@ class Session:
         layer = event.value
         self._unwire(layer)
         if isinstance(layer, Image) and layer in self._records:
-            self._records.pop(layer)
+            self.seeds_leaving.emit(self._records.pop(layer))
         for record in self._records.values():
             if layer is record.seeds:
+                self.seeds_leaving.emit(record)
                 record.seeds = None
                 self.seeds_changed.emit(record)
             for role in [role for role, overlay in record.overlays.items() if overlay is layer]:

@@ -57,12 +57,13 @@ class PixelCAMDock(QWidget):
         super().__init__()
         self.setObjectName("PixelCAM")
         self._viewer = napari_viewer
-        self._closed = False
         self.background = QtBackground()
         self.session = Session(napari_viewer, self.background, load_preferences())
         self.localize_controller = LocalizeController(self.session)
         self.threshold_controller = ThresholdController(self.session)
-        self.seeds_controller = SeedsController(self.session, Autosaver())
+        autosaver = Autosaver()
+        self._parts = _Parts(self.session, self.background, autosaver)
+        self.seeds_controller = SeedsController(self.session, autosaver)
         self.export_controller = ExportController(self.session, self.seeds_controller)
         self.finetune_controller = FinetuneController(
             self.session, self.seeds_controller, self.localize_controller
@@ -87,16 +88,12 @@ class PixelCAMDock(QWidget):
 
     def close_down(self) -> None:
         """Save what is not saved, ask running work to end, let everything go; jobs go on by themselves."""
-        if self._closed:
-            return
-        self._closed = True
-        for timer in self._timers:
-            timer.stop()
-        self.background.close()
-        self.seeds_controller.flush()
-        self.seeds_controller.autosaver.close()
-        self._viewer.events.theme.disconnect(self._on_theme)
-        self.session.close()
+        if not self._parts.closed:
+            self.seeds_controller.flush()
+            for timer in self._timers:
+                timer.stop()
+            self._viewer.events.theme.disconnect(self._on_theme)
+        self._parts.close()
 
     @property
     def sections(self) -> tuple[QWidget, ...]:
@@ -140,11 +137,12 @@ class PixelCAMDock(QWidget):
             section.set_tones(tones)
 
     def _watch_for_the_end(self) -> None:
-        """Close down with the window, the program, or the dock itself, whichever goes first."""
+        """Let go with the program, or with the dock itself, whichever goes first."""
         self._watched: QObject | None = None
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close_down)
+        self.destroyed.connect(self._parts.close)  # not a method of the dock, which is no more by then
 
     def event(self, event: QEvent) -> bool:
         """See the window that the dock ends up in, which is not known before."""
@@ -158,13 +156,30 @@ class PixelCAMDock(QWidget):
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Close down when the window closes."""
-        if event.type() == QEvent.Type.Close and watched is self._watched:
+        """Save when the window closes, or asks whether it may."""
+        if event.type() == QEvent.Type.Close and watched is self._watched and not self._parts.closed:
             self.seeds_controller.flush()
         return super().eventFilter(watched, event)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Save what is painted when the dock is put away."""
-        if not self._closed:
+        if not self._parts.closed:
             self.seeds_controller.flush()
         super().hideEvent(event)
+
+
+class _Parts:
+    """What a dock has to let go of, and can let go of without the dock."""
+
+    def __init__(self, session: Session, background: QtBackground, autosaver: Autosaver) -> None:
+        self._held = (session, background, autosaver)
+        self.closed = False
+
+    def close(self, *ignored: object) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        session, background, autosaver = self._held
+        background.close()
+        autosaver.close()
+        session.close()

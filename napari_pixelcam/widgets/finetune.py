@@ -121,5 +121,6 @@ def _describe(progress: TuneProgress) -> str:
     if progress.busy and progress.epoch is not None and progress.epochs:
         parts.append(f"epoch {progress.epoch} of {progress.epochs}")
     if progress.agreement:
-        parts.append(f"agrees with {progress.agreement[-1]:.0%} of your seeds")
+        before = f" ({progress.agreement[0]:.0f} % before)" if len(progress.agreement) > 1 else ""
+        parts.append(f"agrees with {progress.agreement[-1]:.0f} % of your seeds{before}")
     return "; ".join(parts)

@@ -1,0 +1,89 @@
+"""An image, a model that needs no training, and a dock's logic on a bare viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from skimage.draw import disk
+
+from napari_pixelcam.background import Immediate
+from napari_pixelcam.controllers.autosave import Autosaver
+from napari_pixelcam.controllers.export import ExportController
+from napari_pixelcam.controllers.finetune import FinetuneController
+from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.seeds import SeedsController
+from napari_pixelcam.controllers.session import Session
+from napari_pixelcam.controllers.threshold import ThresholdController
+from napari_pixelcam.preferences import Preferences
+from pixelcam.errors import CancelledError
+from pixelcam.events import Event, Stop
+from pixelcam.localize.localization import Localization, ModelRef
+
+
+def tissue(height: int = 96, width: int = 128) -> np.ndarray:
+    """Return (h, w, 3) uint8: purple discs on pink."""
+    rng = np.random.default_rng(0)
+    image = np.full((height, width, 3), (235, 190, 215), np.int16)
+    for row, column in ((24, 30), (60, 90), (75, 25)):
+        image[disk((row, column), 16, shape=(height, width))] = (110, 60, 150)
+    return np.clip(image + rng.integers(-12, 12, image.shape), 0, 255).astype(np.uint8)
+
+
+class FakeLocalizer:
+    """Says that dark is foreground, in as many steps as it is told to; `tilt` tells one model from another."""
+
+    def __init__(self, *, tilt: float = 0.0, steps: int = 2, downsample: int = 1, error: Exception | None = None):
+        self.tilt, self.steps, self.downsample, self.error = tilt, steps, downsample, error
+        self.on_step = lambda step: None
+
+    def localize(self, slide, *, on_event, should_stop):
+        for step in range(1, self.steps + 1):
+            if should_stop() is not Stop.NO:
+                raise CancelledError
+            on_event(Event("step", stage="localize", step=step, total=self.steps))
+            self.on_step(step)
+        if self.error is not None:
+            raise self.error
+        k = self.downsample
+        gray = slide.read().mean(axis=2)[k // 2 :: k, k // 2 :: k]
+        scores = np.clip(1 - gray / 255 + self.tilt, 0, 1).astype(np.float32)
+        return Localization(
+            image_name=slide.name,
+            width=slide.width,
+            height=slide.height,
+            mpp=slide.mpp,
+            classes={"benign": 0.3, "malignant": 0.7},
+            foreground=scores,
+            threshold=0.4,
+            model=ModelRef("tiny", "0" * 64),
+            scale=(float(k), float(k)),
+            translate=((k - 1) / 2, (k - 1) / 2),
+        )
+
+
+class Bench:
+    """A dock's controllers on a bare `ViewerModel`, and what they have said."""
+
+    def __init__(self, viewer: ViewerModel, background=None) -> None:
+        self.viewer = viewer
+        self.session = Session(viewer, background or Immediate(), Preferences(model="tiny"))
+        self.localize = LocalizeController(self.session)
+        self.threshold = ThresholdController(self.session)
+        self.autosaver = Autosaver()
+        self.seeds = SeedsController(self.session, self.autosaver)
+        self.export = ExportController(self.session, self.seeds)
+        self.finetune = FinetuneController(self.session, self.seeds, self.localize)
+        self.said: list[tuple[str, str]] = []
+        self.session.notified.connect(lambda level, text: self.said.append((level, text)))
+        self.session.refresh_catalogue()
+
+    @property
+    def record(self):
+        return self.session.record
+
+    def layer(self, role: str):
+        return self.viewer.layers[f"{self.record.name} · {role}"]
+
+    def close(self) -> None:
+        self.autosaver.close()
+        self.session.close()

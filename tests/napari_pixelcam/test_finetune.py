@@ -1,0 +1,163 @@
+"""Fine-tuning from the dock's side: what the job is told, what its events become, and how each end is met."""
+
+import json
+
+import pytest
+
+from napari_pixelcam import backend
+from napari_pixelcam.controllers import finetune
+from napari_pixelcam.controllers.finetune import TuneSettings
+from pixelcam.errors import RunError
+from pixelcam.events import Event
+from pixelcam.export import read_seeds
+
+
+class FakeRun:
+    """A job that says what it is told to."""
+
+    started: list = []  # noqa: RUF012
+
+    def __init__(self, folder):
+        self.folder, self.state, self.said, self.asked = folder, "running", [], []
+
+    @classmethod
+    def start(cls, folder, arguments):
+        run = cls(folder)
+        run.arguments = arguments
+        cls.started.append(run)
+        return run
+
+    @classmethod
+    def open(cls, folder):
+        for run in cls.started:
+            if run.folder == folder:
+                return run
+        raise RunError("no such run")
+
+    def events(self, since=0):
+        return self.said[since:], len(self.said)
+
+    def stop(self):
+        self.asked.append("stop")
+
+    def cancel(self):
+        self.asked.append("cancel")
+
+    def error_message(self):
+        return "The job ran out of memory; try smaller images."
+
+    def checkpoint(self, name="best-loc"):
+        return self.folder / f"{name}.safetensors" if self.state in ("done", "stopped") else None
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    FakeRun.started = []
+    monkeypatch.setattr(finetune, "Run", FakeRun)
+    monkeypatch.setattr(backend, "register", lambda checkpoint, name: name)
+    return FakeRun.started
+
+
+@pytest.fixture
+def painted(bench):
+    bench.localize.run()
+    bench.seeds.propose()
+    return bench
+
+
+def test_it_starts_a_job_with_the_seeds_of_every_image_and_frees_the_model(painted, jobs):
+    painted.viewer.add_image(painted.record.layer.data[::-1].copy(), name="second", rgb=True)
+    painted.localize.run()
+    painted.seeds.propose()
+    assert painted.session.localizers.loaded
+    painted.finetune.start(TuneSettings("better", epochs=3, learning_rate=0.05))
+    assert not painted.session.localizers.loaded
+    arguments = jobs[0].arguments
+    assert arguments[0] == "finetune"
+    options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    assert (options["--model"], options["--epochs"], options["--rate"]) == ("tiny", "3", "0.05")
+    assert len(read_seeds(options["--seeds"])) == 2
+    assert painted.finetune.progress.state == "starting"
+
+
+def test_events_become_progress_and_the_new_model_is_chosen(painted, jobs):
+    painted.finetune.start(TuneSettings("better"))
+    jobs[0].said = [
+        Event("step", stage="finetune", step=1, total=4, epoch=1, epochs=2, metrics={"loss": 0.7}),
+        Event("step", stage="finetune", step=2, total=4, epoch=1, epochs=2, metrics={"loss": 0.5}),
+        Event("epoch", stage="finetune", epoch=1, epochs=2, metrics={"agreement": 90.0}),
+    ]
+    painted.finetune.poll()
+    progress = painted.finetune.progress
+    assert (progress.state, progress.losses, progress.agreement) == ("running", [0.7, 0.5], [90.0])
+    assert (progress.step, progress.total, progress.epoch) == (2, 4, 1)
+    jobs[0].said.append(Event("step", stage="finetune", step=3, total=4, metrics={"loss": 0.4}))
+    jobs[0].state = "done"
+    painted.finetune.poll()
+    assert painted.finetune.progress.losses == [0.7, 0.5, 0.4]
+    assert painted.session.model == "better"
+    assert "better" in painted.session.catalogue.models
+    assert painted.finetune.suggest_name() == "better-tuned"
+
+
+def test_stop_keeps_the_weights_and_cancel_keeps_nothing(painted, jobs):
+    painted.finetune.start(TuneSettings("better"))
+    painted.finetune.stop()
+    assert jobs[0].asked == ["stop"]
+    jobs[0].state = "stopped"
+    painted.finetune.poll()
+    assert painted.session.model == "better"
+    painted.finetune.start(TuneSettings("best"))
+    painted.finetune.cancel()
+    assert jobs[1].asked == ["cancel"]
+    jobs[1].state = "cancelled"
+    painted.finetune.poll()
+    assert painted.session.model == "better"
+    assert not jobs[1].folder.parent.exists()
+
+
+def test_a_failed_job_says_why_and_can_be_started_again(painted, jobs):
+    painted.finetune.start(TuneSettings("better"))
+    jobs[0].state = "failed"
+    painted.finetune.poll()
+    assert painted.said[-1] == ("error", "The job ran out of memory; try smaller images.")
+    assert not painted.finetune.progress.busy
+    painted.finetune.start(TuneSettings("better"))
+    assert len(jobs) == 2
+
+
+def test_a_dock_that_is_opened_again_finds_the_running_job(painted, jobs):
+    from tests.napari_pixelcam.helpers import Bench
+
+    painted.finetune.start(TuneSettings("better"))
+    jobs[0].said = [Event("step", stage="finetune", step=1, total=4, metrics={"loss": 0.7})]
+    again = Bench(painted.viewer)
+    try:
+        assert again.finetune.progress.busy
+        again.finetune.poll()
+        assert again.finetune.progress.losses == [0.7]
+        assert again.finetune.progress.name == "better"
+        jobs[0].state = "done"
+        again.finetune.poll()
+        assert again.session.model == "better"
+    finally:
+        again.close()
+    note = json.loads((jobs[0].folder.parent / "dock.json").read_text())
+    assert note == {"name": "better", "taken": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("", "Name the new model"), ("a/b", "Name the new model"), ("tiny", "a model named 'tiny' already")],
+)
+def test_names_that_cannot_be_are_refused(painted, jobs, name, sentence):
+    painted.finetune.start(TuneSettings(name))
+    assert sentence in painted.said[-1][1]
+    assert jobs == []
+
+
+def test_without_seeds_there_is_nothing_to_learn_from(bench, jobs):
+    bench.localize.run()
+    bench.finetune.start(TuneSettings("better"))
+    assert "Paint or propose some seeds first" in bench.said[-1][1]
+    assert jobs == []

@@ -1,0 +1,106 @@
+"""The manifest: valid, importable, quick, and what it contributes works."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+import napari_pixelcam
+from napari_pixelcam.preferences import Preferences, load_preferences
+
+MANIFEST = Path(napari_pixelcam.__file__).with_name("napari.yaml")
+
+
+@pytest.fixture
+def plugin(npe2pm):
+    manifest = PluginManifest.from_file(MANIFEST)
+    npe2pm.register(manifest)
+    return manifest
+
+
+@pytest.mark.parametrize("options", [[], ["--imports"]], ids=["schema", "imports"])
+def test_npe2_finds_the_manifest_valid(options):
+    done = subprocess.run(
+        [sys.executable, "-m", "npe2", "validate", *options, str(MANIFEST)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=MANIFEST.parent.parent,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "valid" in done.stdout
+
+
+def test_the_top_level_manifest_is_the_packages_own():
+    top = MANIFEST.parent.parent / "napari.yaml"
+    assert not top.exists() or top.read_text() == MANIFEST.read_text()
+
+
+def test_every_command_can_be_imported():
+    from importlib import import_module
+
+    for command in PluginManifest.from_file(MANIFEST).contributions.commands:
+        module, _, name = command.python_name.partition(":")
+        assert callable(getattr(import_module(module), name))
+
+
+def test_importing_the_package_and_its_small_parts_loads_no_torch():
+    code = (
+        "import sys, napari_pixelcam, napari_pixelcam.reader, napari_pixelcam.samples, napari_pixelcam.writer;"
+        "assert 'torch' not in sys.modules; assert 'qtpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=MANIFEST.parent.parent)
+
+
+def test_building_the_dock_loads_no_torch():
+    code = "import sys, napari_pixelcam.widgets.dock; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=MANIFEST.parent.parent)
+
+
+def test_the_sample_opens_as_a_colour_image(plugin, npe2pm):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    viewer.open_sample("napari-pixelcam", "immunohistochemistry")
+    assert viewer.layers[0].data.shape == (512, 512, 3)
+    assert viewer.layers[0].rgb
+
+
+def test_preferences_have_the_manifests_defaults_and_are_read_back(plugin, plugin_settings):
+    from napari.settings import get_plugin_settings
+
+    assert load_preferences() == Preferences()
+    settings = get_plugin_settings("napari-pixelcam")
+    settings.seeds.brush_size = 21
+    settings.localize.device = "cpu"
+    settings.seeds.folder = "~/seeds"
+    read = load_preferences()
+    assert (read.brush_size, read.device, read.seeds_folder) == (21, "cpu", Path("~/seeds").expanduser())
+
+
+def test_without_the_manifest_the_defaults_hold(npe2pm, plugin_settings):
+    assert load_preferences() == Preferences()
+
+
+def test_the_writer_saves_seeds_and_refuses_other_labels(plugin, tmp_path):
+    from napari.components import ViewerModel
+    from PIL import Image
+
+    from pixelcam.errors import SeedsError
+
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:6, 4:9] = 2
+    viewer = ViewerModel()
+    layer = viewer.add_labels(labels, name="seeds")
+    path = tmp_path / "mine.png"
+    assert layer.save(str(path), plugin="napari-pixelcam") == [str(path)]
+    np.testing.assert_array_equal(np.array(Image.open(path)), labels)
+    layer.save(str(tmp_path / "mine.npz"), plugin="napari-pixelcam")
+    np.testing.assert_array_equal(np.load(tmp_path / "mine.npz")["labels"], labels)
+    layer.data = labels * 4
+    with pytest.raises(SeedsError, match="holds other labels"):
+        layer.save(str(tmp_path / "other.png"), plugin="napari-pixelcam")
+    assert not (tmp_path / "other.png").exists()

@@ -1,0 +1,229 @@
+"""Seeds on a bare viewer model: painting, proposing, undoing, and never losing a stroke."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_pixelcam.controllers.seeds import BACKGROUND, FOREGROUND, KEYS
+
+
+def settle(bench):
+    """Let the counting and the saving happen, as the dock's timer does."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        bench.seeds.tick()
+        if bench.seeds.state.clean:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the seeds were not saved within five seconds")
+
+
+def saved_labels(folder):
+    from PIL import Image
+
+    return np.array(Image.open(next(folder.glob("seeds/*/*.seeds.png"))))
+
+
+def test_brushes_make_the_layer_and_set_what_is_painted(bench):
+    bench.seeds.take("foreground")
+    layer = bench.layer("seeds")
+    assert bench.viewer.layers.selection.active is layer
+    assert (layer.mode, layer.selected_label, layer.brush_size) == ("paint", FOREGROUND, 9)
+    bench.seeds.take("background")
+    assert (layer.mode, layer.selected_label) == ("paint", BACKGROUND)
+    bench.seeds.take("eraser")
+    assert layer.mode == "erase"
+    assert bench.seeds.state.brush == "eraser"
+    bench.seeds.put_away()
+    assert bench.seeds.state.brush is None
+
+
+def test_the_brush_keys_are_free_in_napari_and_work_on_the_layer(bench):
+    from app_model.types import KeyBinding
+
+    bench.seeds.take("eraser")
+    layer = bench.layer("seeds")
+    for brush in ("foreground", "background"):
+        binding = KeyBinding.from_str(KEYS[brush])
+        assert binding not in type(layer).class_keymap
+        assert binding not in ViewerModel.class_keymap
+        layer.keymap[binding](layer)
+        assert bench.seeds.state.brush == brush
+
+
+def test_painted_pixels_are_counted_and_saved_within_a_second(bench, user_folder):
+    bench.seeds.take("foreground")
+    layer = bench.layer("seeds")
+    layer.brush_size = 5
+    layer.paint((20, 30), FOREGROUND)
+    layer.paint((50, 60), BACKGROUND)
+    started = time.monotonic()
+    settle(bench)
+    assert time.monotonic() - started < 1.5
+    state = bench.seeds.state
+    assert state.foreground == (layer.data == 2).sum() > 0
+    assert state.background == (layer.data == 1).sum() > 0
+    assert state.saved is not None
+    np.testing.assert_array_equal(saved_labels(user_folder), layer.data)
+
+
+def test_undo_and_redo_are_saved_too(bench, user_folder):
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    settle(bench)
+    assert saved_labels(user_folder).any()
+    assert bench.seeds.state.can_undo
+    bench.seeds.undo()
+    settle(bench)
+    assert not saved_labels(user_folder).any()
+    assert bench.seeds.state.can_redo
+    bench.seeds.redo()
+    settle(bench)
+    assert saved_labels(user_folder).any()
+
+
+def test_proposals_never_overwrite_the_reviewer_and_are_one_undo_step(bench):
+    bench.localize.run()
+    bench.seeds.take("foreground")
+    layer = bench.layer("seeds")
+    layer.brush_size = 40
+    layer.paint((5, 120), FOREGROUND)  # where the map says background
+    mine = layer.data.copy()
+    bench.seeds.propose()
+    assert (layer.data[mine != 0] == mine[mine != 0]).all()
+    added = (layer.data != 0) & (mine == 0)
+    scores = bench.layer("foreground").data
+    assert scores[added & (layer.data == 2)].mean() > scores[added & (layer.data == 1)].mean() + 0.2
+    bench.seeds.undo()
+    np.testing.assert_array_equal(layer.data, mine)
+
+
+def test_proposals_of_a_coarse_map_lie_where_the_map_is_sure(bench, fake):
+    fake.downsample = 4
+    bench.localize.run()
+    bench.seeds.propose()
+    layer = bench.layer("seeds")
+    gray = bench.record.layer.data.mean(axis=2)
+    assert gray[layer.data == 2].mean() < gray[layer.data == 1].mean() - 60
+
+
+def test_seeds_come_back_with_the_same_image(bench, fake):
+    from tests.napari_pixelcam.helpers import Bench
+
+    bench.localize.run()
+    bench.seeds.take("background")
+    bench.layer("seeds").paint((50, 60), BACKGROUND)
+    bench.seeds.correct_label("benign")
+    settle(bench)
+    before = bench.layer("seeds").data.copy()
+    viewer = ViewerModel()
+    viewer.add_image(bench.record.layer.data.copy(), name="another name", rgb=True)
+    restored = []
+    again = Bench(viewer)
+    again.seeds.restored.connect(lambda record, count: restored.append(count))
+    try:
+        np.testing.assert_array_equal(again.layer("seeds").data, before)
+        assert again.record.corrected_label == "benign"
+        assert again.seeds.state.background == (before == 1).sum()
+        assert not again.seeds.state.can_undo
+        assert again.viewer.layers.selection.active.name == "another name"
+    finally:
+        again.close()
+
+
+def test_another_image_gets_no_foreign_seeds(bench):
+    bench.seeds.take("background")
+    bench.layer("seeds").paint((50, 60), BACKGROUND)
+    settle(bench)
+    bench.viewer.add_image(np.zeros((96, 128, 3), np.uint8), name="black", rgb=True)
+    assert bench.record.name == "black"
+    assert bench.record.seeds is None
+
+
+def test_a_deleted_seed_layer_was_saved_and_comes_back_with_the_next_stroke(bench):
+    bench.seeds.take("foreground")
+    layer = bench.layer("seeds")
+    layer.paint((20, 30), FOREGROUND)
+    painted = layer.data.copy()
+    bench.viewer.layers.remove(layer)
+    bench.seeds.take("foreground")
+    np.testing.assert_array_equal(bench.layer("seeds").data, painted)
+
+
+def test_closing_saves_what_was_painted_a_moment_ago(bench, user_folder):
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    bench.seeds.flush()
+    assert saved_labels(user_folder).any()
+
+
+def test_a_failed_save_is_said_and_tried_again(bench, user_folder, monkeypatch):
+    from napari_pixelcam.controllers import autosave
+
+    monkeypatch.setattr(autosave, "RETRY", 0.1)
+    blocker = user_folder / "seeds"
+    blocker.write_text("a file where the folder should be")
+    messages = []
+    bench.seeds.save_failed.connect(messages.append)
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    with pytest.raises(AssertionError):
+        deadline = time.monotonic() + 1.2
+        while time.monotonic() < deadline:
+            bench.seeds.tick()
+            time.sleep(0.02)
+        assert bench.seeds.state.clean
+    assert len(messages) > 1
+    assert "cannot be written" in messages[0]
+    blocker.unlink()
+    settle(bench)
+    assert saved_labels(user_folder).any()
+
+
+def test_damaged_seeds_are_said_and_left_alone(bench, fake):
+    from tests.napari_pixelcam.helpers import Bench
+
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    settle(bench)
+    folder = next((bench.session.home / "seeds").iterdir())
+    sidecar = next(folder.glob("*.json"))
+    sidecar.write_text("{")
+    viewer = ViewerModel()
+    viewer.add_image(bench.record.layer.data.copy(), name="tissue", rgb=True)
+    again = Bench(viewer)
+    try:
+        again.session.refresh_catalogue()
+        assert again.record.seeds is None
+        again.seeds.take("foreground")
+        assert [level for level, _ in again.said] == ["warning"]
+        again.layer("seeds").paint((60, 60), BACKGROUND)
+        settle(again)
+        assert sidecar.read_text() == "{"
+    finally:
+        again.close()
+
+
+def test_the_sidecar_says_what_the_reviewer_saw(bench, user_folder):
+    bench.localize.run()
+    bench.threshold.set_threshold(0.6)
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    bench.seeds.correct_label("malignant")
+    settle(bench)
+    said = json.loads(next(user_folder.glob("seeds/*/*.seeds.json")).read_text())
+    assert said["predicted"] == "malignant"
+    assert said["corrected_label"] == "malignant"
+    assert said["threshold"] == 0.6
+    assert said["model"]["name"] == "tiny"
+    assert said["counts"]["foreground"] == bench.seeds.state.foreground
+
+
+def test_labels_beyond_foreground_cannot_be_chosen(bench):
+    bench.seeds.take("foreground")
+    layer = bench.layer("seeds")
+    layer.selected_label = 3
+    assert layer.selected_label == 2
