@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import operator
-import struct
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pixelcam.slides.layout import Layout
 from pixelcam.slides.photos import MAX_PIXELS, upright
 from pixelcam.slides.pixel_size import pixel_size
 from pixelcam.slides.slide import LevelArray
+from pixelcam.slides.tiff_structure import is_complete
 
 EAGER_PIXELS = 64_000_000
 """A single level up to this size is read at once: 192 MB as RGB."""
@@ -80,8 +80,9 @@ def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
     if len(series.levels) == 1 and _area(series) <= EAGER_PIXELS:
         with _worded(path):
             pixels = np.asarray(series.asarray())
+        layout = Layout.of(series, pixels, str(path))
         tiff.close()
-        return (upright(Layout.of(series, pixels, str(path)).to_rgb(pixels), orientation),)
+        return (upright(layout.to_rgb(pixels), orientation),)
     if orientation != 1:
         raise ImageError(f"{path} is stored turned or mirrored, and too large to turn; save it upright.")
     segment = page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
@@ -121,6 +122,11 @@ class TiffLevel:
         self._path = path
         sizes = dict(zip(layout.axes, array.shape, strict=True))
         self.shape = (int(sizes["Y"]), int(sizes["X"]), 3)
+
+    @property
+    def size(self) -> int:
+        """Number of values, as napari asks of the arrays that it shows."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
 
     def __repr__(self) -> str:
         return f"TiffLevel({self._path.name!r}, shape={self.shape})"
@@ -165,40 +171,34 @@ def _window(part: Any, size: int) -> tuple[slice, int | slice]:
 
 
 def _check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
-    """Refuse a file that ends before its pixels or its page list do; decoders would give gray or less."""
+    """Refuse a file that ends before its pages or pixels do; decoders would give fewer levels, or gray."""
     size = tiff.filehandle.size
-    # tifffile drops pages that lie past the end: the last that it found must also end the chain.
-    position = tiff.pages.next_page_offset
-    if position is not None:
-        tiff.filehandle.seek(position)
-        ending = tiff.filehandle.read(tiff.tiff.offsetsize)
-        if len(ending) < tiff.tiff.offsetsize or struct.unpack(tiff.tiff.offsetformat, ending)[0] != 0:
-            raise ImageError(_damaged(path))
-    for level in series.levels:
-        for page in level.pages:
-            if page is None:
+    # NDPI stretches classic TIFF past 4 GB in a way of its own.
+    if not tiff.is_ndpi:
+        with path.open("rb") as file:
+            if not is_complete(file, size):
                 raise ImageError(_damaged(path))
+    pages = [page for level in series.levels for page in level.pages]
+    if None in pages:
+        raise ImageError(_damaged(path))
+    for page in (*pages, *tiff.pages):
+        if page is not None:
             _check_page(page, size, path)
 
 
 def _check_page(page: tifffile.TiffPage | tifffile.TiffFrame, size: int, path: Path) -> None:
-    tiled = bool(page.keyframe is not None and page.keyframe.is_tiled)
-    if any(offset >= size for offset in page.subifds or ()):
+    """Refuse a page one of whose tiles or strips lies beyond the end of the file, or was never written."""
+    offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
+    if len(offsets) != len(counts):
         raise ImageError(_damaged(path))
-    offsets, counts = page.dataoffsets, page.databytecounts
-    written = False
-    for index, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
-        if offset + count > size:
-            kind = "tile" if tiled else "strip"
-            raise ImageError(
-                f"{path} is truncated: {kind} {index} ends past the end of the file; copy it again."
-            )
-        present = offset > 0 and count > 0
-        # Only tiles may be left out on purpose.
-        if not present and not tiled:
-            raise ImageError(_damaged(path))
-        written |= present
-    if not written or len(offsets) != len(counts):
+    tiled = bool(page.keyframe is not None and page.keyframe.is_tiled)
+    late = offsets + counts > size
+    if late.any():
+        piece = f"{'tile' if tiled else 'strip'} {late.argmax()}"
+        raise ImageError(f"{path} is truncated: {piece} ends past the end of the file; copy it again.")
+    written = (offsets > 0) & (counts > 0)
+    # Only tiles may be left out on purpose, and not all of them.
+    if not (written.any() if tiled else written.all()):
         raise ImageError(_damaged(path))
 
 
