@@ -79,14 +79,15 @@ def _features(
     if not polygons:
         return
     labels, count = ndimage.label(region)
-    index = np.arange(1, count + 1)
-    means = ndimage.mean(localization.foreground, labels, index)
-    peaks = ndimage.maximum(localization.foreground, labels, index)
+    owners, values = labels[region], localization.foreground[region]
+    means = np.bincount(owners, values, count + 1) / np.maximum(np.bincount(owners, minlength=count + 1), 1)
+    peaks = np.zeros(count + 1, np.float32)
+    np.maximum.at(peaks, owners, values)
     kind = {"name": localization.predicted, "color": list(FOREGROUND_COLOUR)}
     for number, polygon in enumerate(polygons, start=1):
         # The first corner of an outer ring is the top left one of the region's first pixel.
         x, y = polygon.exterior[0].astype(int)
-        label = labels[y, x] - 1
+        label = labels[y, x]
         yield {
             "type": "Feature",
             "geometry": {"type": "Polygon", "coordinates": _coordinates(polygon, localization)},
@@ -161,7 +162,7 @@ def geojson_to_mask(
             _add_crossings(winding, portion)
             portion, corners = [], 0
     _add_crossings(winding, portion)
-    return np.asarray(np.cumsum(winding[:, :-1], axis=1) > 0)
+    return np.asarray(np.cumsum(winding[:, :-1], axis=1, dtype=np.int32) > 0)
 
 
 def _oriented_rings(document: Any) -> Iterator[NDArray[np.float64]]:
@@ -207,4 +208,6 @@ def _add_crossings(winding: NDArray[np.int32], rings: list[NDArray[np.float64]])
     x = x0[edge] + slope * (x1[edge] - x0[edge])
     columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     # With y pointing down, a ring of positive area goes up on its left side.
-    np.add.at(winding, (rows, columns), np.where(y1[edge] < y0[edge], 1, -1).astype(np.int32))
+    turns = np.where(y1[edge] < y0[edge], 1, -1).astype(np.int32)
+    # One index into a flat view is several times faster than two.
+    np.add.at(winding.reshape(-1), rows * (width + 1) + columns, turns)

@@ -53,7 +53,7 @@ def pixel_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> floa
         return _of_ome(tiff.ome_metadata or "", index)
     if tiff.is_svs:
         match = _APERIO_MPP.search(tiff.pages.first.description)
-        return _positive(float(match.group(1))) if match else None
+        return _positive(_number(match.group(1))) if match else None
     return _of_tags(tiff, series.keyframe)
 
 
@@ -87,6 +87,13 @@ def _mean(x: float, y: float) -> float | None:
     if _positive(x) is None or _positive(y) is None or abs(x - y) > 0.05 * max(x, y):
         return None
     return (x + y) / 2
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _positive(value: float) -> float | None:

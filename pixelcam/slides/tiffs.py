@@ -178,28 +178,34 @@ def _check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
         with path.open("rb") as file:
             if not is_complete(file, size):
                 raise ImageError(_damaged(path))
-    pages = [page for level in series.levels for page in level.pages]
-    if None in pages:
-        raise ImageError(_damaged(path))
-    for page in (*pages, *tiff.pages):
-        if page is not None:
-            _check_page(page, size, path)
+    for page in tiff.pages:
+        _check_ends(page, size, path)
+    for level in series.levels:
+        for page in level.pages:
+            if page is None or not _is_written(page):
+                raise ImageError(_damaged(path))
+            _check_ends(page, size, path)
 
 
-def _check_page(page: tifffile.TiffPage | tifffile.TiffFrame, size: int, path: Path) -> None:
-    """Refuse a page one of whose tiles or strips lies beyond the end of the file, or was never written."""
+def _check_ends(page: tifffile.TiffPage | tifffile.TiffFrame, size: int, path: Path) -> None:
+    """Refuse a page one of whose tiles or strips lies beyond the end of the file."""
     offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
     if len(offsets) != len(counts):
         raise ImageError(_damaged(path))
-    tiled = bool(page.keyframe is not None and page.keyframe.is_tiled)
     late = offsets + counts > size
     if late.any():
-        piece = f"{'tile' if tiled else 'strip'} {late.argmax()}"
+        piece = f"{'tile' if _is_tiled(page) else 'strip'} {late.argmax()}"
         raise ImageError(f"{path} is truncated: {piece} ends past the end of the file; copy it again.")
-    written = (offsets > 0) & (counts > 0)
-    # Only tiles may be left out on purpose, and not all of them.
-    if not (written.any() if tiled else written.all()):
-        raise ImageError(_damaged(path))
+
+
+def _is_written(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Tell whether a page has its pixels: only tiles may be left out on purpose, and not all of them."""
+    written = (np.asarray(page.dataoffsets) > 0) & (np.asarray(page.databytecounts) > 0)
+    return bool(written.any() if _is_tiled(page) else written.all() and written.size)
+
+
+def _is_tiled(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    return page.keyframe is not None and page.keyframe.is_tiled
 
 
 def _damaged(path: Path) -> str:

@@ -1,0 +1,452 @@
+"""TIFF files of every layout give the right pixels, lazily where large, or are refused."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from PIL import Image
+
+from pixelcam.errors import ImageError
+from pixelcam.slides import open_slide, tiffs
+from pixelcam.slides.tiffs import TiffLevel
+
+DATA = os.environ.get("PIXELCAM_TEST_DATA")
+needs_data = pytest.mark.skipif(
+    DATA is None,
+    reason="PIXELCAM_TEST_DATA names no folder with the slides of wsi/, so real scanners' files go untested",
+)
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    return np.ascontiguousarray(skimage.data.immunohistochemistry()[:150, :130])
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a TIFF file of one image and return its path."""
+
+    def write(pixels, **options):
+        tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+        return tmp_path / "a.tif"
+
+    return write
+
+
+@pytest.fixture
+def pyramid(tissue, tmp_path):
+    """A tiled pyramid of three levels."""
+    path = tmp_path / "pyramid.ome.tif"
+    write_pyramid(path, [tissue, tissue[::2, ::2], tissue[::4, ::4]])
+    return path
+
+
+def write_pyramid(path, levels, **options):
+    options = {"tile": (32, 32), "compression": "zlib", **options}
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(levels[0], subifds=len(levels) - 1, **options)
+        for level in levels[1:]:
+            writer.write(level, subfiletype=1, **options)
+
+
+def refusal(path):
+    """Return the message with which a file is refused, having checked that it is one sentence about it."""
+    with pytest.raises(ImageError) as caught:
+        open_slide(path).read()
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
+
+
+def gray_of(slide):
+    rgb = slide.read()
+    assert (rgb == rgb[..., :1]).all()
+    return rgb[..., 0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "lzw", "rowsperstrip": 16},
+        {"tile": (32, 48)},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"ome": True},
+        {"imagej": True},
+        {"planarconfig": "separate"},
+        {"compression": "jpeg2000"},
+    ],
+)
+def test_rgb_gives_its_pixels(tissue, write, options):
+    pixels = np.moveaxis(tissue, -1, 0) if "planarconfig" in options else tissue
+    slide = open_slide(write(pixels, photometric="rgb", **options))
+    np.testing.assert_array_equal(slide.read(), tissue)
+    assert isinstance(slide.levels[0], np.ndarray)
+
+
+def test_jpeg_compressed_ycbcr_gives_rgb(tissue, write):
+    path = write(tissue, compression="jpeg", compressionargs={"level": 95}, tile=(64, 64), photometric="rgb")
+    assert np.abs(open_slide(path).read().astype(int) - tissue).mean() < 4
+
+
+def test_uncompressed_ycbcr_gives_rgb(tissue, write):
+    ycbcr = np.asarray(Image.fromarray(tissue).convert("YCbCr"))
+    path = write(ycbcr, photometric="ycbcr", extratags=[(530, "H", 2, (1, 1), True)])
+    assert np.abs(open_slide(path).read().astype(int) - tissue).max() <= 3
+
+
+def test_gray_and_inverted_gray(tissue, write):
+    gray = tissue[..., 0]
+    np.testing.assert_array_equal(gray_of(open_slide(write(gray))), gray)
+    np.testing.assert_array_equal(gray_of(open_slide(write(255 - gray, photometric="miniswhite"))), gray)
+
+
+def test_one_bit(write):
+    bits = np.random.default_rng(0).random((40, 50)) < 0.5
+    np.testing.assert_array_equal(
+        gray_of(open_slide(write(bits, photometric="minisblack"))), np.where(bits, 255, 0)
+    )
+
+
+def test_palette(write):
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:, 1] = [257 * 200, 257 * 100, 257 * 50]
+    path = write(np.array([[0, 1], [1, 0]], np.uint8), photometric="palette", colormap=colours)
+    assert open_slide(path).read().tolist() == [[[0, 0, 0], [200, 100, 50]], [[200, 100, 50], [0, 0, 0]]]
+
+
+def test_cmyk(write):
+    inks = np.zeros((2, 2, 4), np.uint8)
+    inks[0, 1, 0] = inks[1, 0, 3] = 255
+    rgb = open_slide(write(inks, photometric="separated")).read()
+    assert rgb.tolist() == [[[255, 255, 255], [0, 255, 255]], [[0, 0, 0], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "seen"),
+    [("unassalpha", 100, 178), ("assocalpha", 50, 178), ("unspecified", 100, 178)],
+)
+def test_transparency_is_laid_on_white(write, kind, stored, seen):
+    pixels = np.full((4, 4, 4), stored, np.uint8)
+    pixels[..., 3] = 127
+    pixels[0, ..., 3] = 0
+    if kind == "assocalpha":
+        pixels[0, ..., :3] = 0
+    rgb = open_slide(write(pixels, photometric="rgb", extrasamples=[kind])).read()
+    assert (rgb[0] == 255).all()
+    np.testing.assert_allclose(rgb[1:], seen, atol=1)
+
+
+@pytest.mark.parametrize("white", [255, 1023, 4095, 16383, 65535])
+def test_deep_pixels_are_scaled_by_the_depth_that_they_use(tissue, write, white):
+    deep = np.rint(tissue / 255 * white).astype(np.uint16)
+    deep[0, 0] = white
+    rgb = open_slide(write(deep, photometric="rgb")).read()
+    np.testing.assert_allclose(rgb[1:], tissue[1:], atol=1)
+
+
+def test_deep_pixels_with_alpha(tissue, write):
+    deep = np.dstack([tissue.astype(np.uint16) * 16, np.full(tissue.shape[:2], 65535, np.uint16)])
+    rgb = open_slide(write(deep, photometric="rgb", extrasamples=["unassalpha"])).read()
+    np.testing.assert_allclose(rgb, tissue, atol=1)
+
+
+def test_floats_in_zero_to_one(tissue, write):
+    path = write((tissue / 255).astype(np.float32), photometric="rgb")
+    np.testing.assert_array_equal(open_slide(path).read(), tissue)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "1 NaN or infinite"),
+        (np.inf, "1 NaN or infinite"),
+        (200.0, "from 0 to 200"),
+        (-3.0, "from -3"),
+    ],
+)
+def test_floats_that_are_no_shades_are_refused(write, value, words):
+    pixels = np.zeros((8, 8, 3), np.float32)
+    pixels[3, 4, 1] = value
+    assert words in refusal(write(pixels, photometric="rgb"))
+
+
+def test_negative_and_huge_integers_are_refused(write):
+    assert "from -5 to 0" in refusal(write(np.array([[0, -5]], np.int16)))
+    assert "from 0 to 70000" in refusal(write(np.array([[0, 70000]], np.uint32)))
+
+
+def test_complex_values_are_refused(write):
+    assert "complex64" in refusal(write(np.zeros((4, 4), np.complex64)))
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_other_numbers_of_channels_are_refused(write, channels):
+    pixels = np.zeros((20, 30, channels), np.uint8)
+    assert f"{channels} channels" in refusal(write(pixels, photometric="minisblack", planarconfig="contig"))
+    extra = {"extrasamples": ["unspecified"] * (channels - 3)} if channels > 3 else {}
+    if extra:
+        assert f"{channels} channels" in refusal(write(pixels, photometric="rgb", **extra))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_fluorescence_channels_are_refused(write, channels):
+    pixels = np.zeros((channels, 20, 30), np.uint16)
+    assert f"{channels} channels" in refusal(write(pixels, ome=True, metadata={"axes": "CYX"}))
+
+
+def test_three_ome_planes_are_red_green_and_blue(tissue, write):
+    planes = np.ascontiguousarray(np.moveaxis(tissue, -1, 0))
+    path = write(planes, ome=True, photometric="minisblack", metadata={"axes": "CYX"})
+    np.testing.assert_array_equal(open_slide(path).read(), tissue)
+
+
+def test_a_stack_is_refused(tissue, write):
+    path = write(np.stack([tissue] * 5), photometric="rgb", metadata={"axes": "ZYXS"})
+    assert "stack of 5 planes" in refusal(path)
+
+
+def test_unreadable_colours_are_refused(tissue, write):
+    assert "CIELAB" in refusal(write(tissue, photometric="cielab"))
+
+
+def test_a_pyramid_is_lazy_and_slices_like_numpy(tissue, pyramid):
+    slide = open_slide(pyramid)
+    assert [level.shape for level in slide.levels] == [(150, 130, 3), (75, 65, 3), (38, 33, 3)]
+    assert slide.downsamples[2] == (150 / 38, 130 / 33)
+    level = slide.levels[0]
+    assert isinstance(level, TiffLevel)
+    for key in (
+        np.s_[...],
+        np.s_[10:90, 20:100],
+        np.s_[-30:, :-40],
+        np.s_[5],
+        np.s_[5, 7],
+        np.s_[-1, ..., 2],
+        np.s_[..., 0],
+        np.s_[..., 4, 0],
+        np.s_[::7, 3:99:5],
+        np.s_[90:10:-3, ::-1],
+        np.s_[140:900, 50:50],
+        np.s_[np.int64(3), np.int64(4) : np.int64(9)],
+    ):
+        np.testing.assert_array_equal(level[key], tissue[key])
+    np.testing.assert_array_equal(np.asarray(level), tissue)
+    np.testing.assert_array_equal(slide.read((slice(3, 9), slice(0, 4)), level=1), tissue[::2, ::2][3:9, :4])
+    with pytest.raises(IndexError):
+        level[150]
+
+
+def test_a_large_plain_file_is_lazy(tissue, write, monkeypatch):
+    monkeypatch.setattr(tiffs, "EAGER_PIXELS", 1000)
+    level = open_slide(write(tissue, photometric="rgb", rowsperstrip=8)).levels[0]
+    assert isinstance(level, TiffLevel)
+    np.testing.assert_array_equal(level[20:60, 7:9], tissue[20:60, 7:9])
+
+
+@pytest.mark.parametrize("layout", ["gray", "rgba", "deep", "planar", "float"])
+def test_lazy_levels_convert_as_whole_images_do(tissue, tmp_path, layout):
+    pixels = {
+        "gray": tissue[..., 0],
+        "rgba": np.dstack([tissue, tissue[..., 0]]),
+        "deep": tissue.astype(np.uint16) * 16,
+        "planar": np.ascontiguousarray(np.moveaxis(tissue, -1, 0)),
+        "float": (tissue / 255).astype(np.float32),
+    }[layout]
+    half = pixels[:, ::2, ::2] if layout == "planar" else pixels[::2, ::2]
+    photometric = "minisblack" if layout == "gray" else "rgb"
+    planar = {"planarconfig": "separate"} if layout == "planar" else {}
+    tifffile.imwrite(tmp_path / "whole.tif", pixels, photometric=photometric, **planar)
+    write_pyramid(tmp_path / "lazy.ome.tif", [pixels, half], photometric=photometric, **planar)
+    lazy = open_slide(tmp_path / "lazy.ome.tif")
+    assert isinstance(lazy.levels[0], TiffLevel)
+    np.testing.assert_array_equal(lazy.read(), open_slide(tmp_path / "whole.tif").read())
+    np.testing.assert_array_equal(lazy.levels[1][3:5], lazy.read()[::2, ::2][3:5])
+
+
+def test_nan_in_a_lazy_level_is_refused_where_it_is_read(tmp_path):
+    pixels = np.zeros((128, 128, 3), np.float32)
+    pixels[100, 100] = np.nan
+    write_pyramid(tmp_path / "a.ome.tif", [pixels, pixels[1::2, 1::2]], photometric="rgb")
+    slide = open_slide(tmp_path / "a.ome.tif")
+    assert (slide.read((slice(0, 64), slice(0, 64))) == 0).all()
+    with pytest.raises(ImageError, match="3 NaN"):
+        slide.read((slice(64, 128), slice(64, 128)))
+
+
+def test_tiles_that_a_scanner_left_out_are_white(tissue, tmp_path):
+    def tiles():
+        for row in range(0, 128, 32):
+            for column in range(0, 128, 32):
+                yield None if row == 32 else tissue[row : row + 32, column : column + 32]
+
+    options = {"shape": (128, 128, 3), "dtype": np.uint8, "tile": (32, 32), "photometric": "rgb"}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        writer.write(tiles(), subifds=1, **options)
+        writer.write(tissue[:128:2, :128:2], subfiletype=1, tile=(32, 32), photometric="rgb")
+    slide = open_slide(tmp_path / "a.ome.tif")
+    assert len(slide.levels) == 2
+    assert (slide.read()[32:64] == 255).all()
+    np.testing.assert_array_equal(slide.read()[:32], tissue[:32, :128])
+
+
+def test_label_macro_and_thumbnail_of_a_slide_are_passed_over(tissue, tmp_path):
+    path = tmp_path / "a.svs"
+    write_svs(path, tissue)
+    with tifffile.TiffFile(path) as tiff:
+        assert [series.name for series in tiff.series] == ["Baseline", "Thumbnail", "Label", "Macro"]
+    slide = open_slide(path)
+    assert [level.shape for level in slide.levels] == [(150, 130, 3), (75, 65, 3)]
+    np.testing.assert_array_equal(slide.read(), tissue)
+    assert slide.mpp == 0.2525
+
+
+def write_svs(path, tissue):
+    """Write a slide as Aperio's scanners do, the macro being larger than the slide."""
+    macro = np.zeros((400, 400, 3), np.uint8)
+    text = "Aperio Image Library v11.2.1\n150x130 |AppMag = 40|MPP = 0.2525|Left = 3"
+    with tifffile.TiffWriter(path) as writer:
+        options = {"photometric": "rgb", "metadata": None, "software": False}
+        writer.write(tissue, tile=(32, 32), description=text, **options)
+        writer.write(tissue[::8, ::8], description="Aperio thumbnail", **options)
+        writer.write(tissue[::2, ::2], tile=(32, 32), description="Aperio level", **options)
+        writer.write(tissue[:50, :50], subfiletype=1, description="Aperio\nlabel 50x50", **options)
+        writer.write(macro, subfiletype=9, description="Aperio\nmacro 400x400", **options)
+
+
+def test_pages_of_other_sizes_leave_the_largest(tissue, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(tissue[:40, :30], photometric="rgb", metadata=None)
+        writer.write(tissue, photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(open_slide(tmp_path / "a.tif").read(), tissue)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "lzw", "rowsperstrip": 16},
+        {"compression": "jpeg", "tile": (32, 32)},
+        {"tile": (32, 32)},
+        {"planarconfig": "separate"},
+    ],
+)
+def test_a_file_cut_anywhere_is_refused(tissue, write, options):
+    pixels = np.moveaxis(tissue, -1, 0) if "planarconfig" in options else tissue
+    path = write(np.ascontiguousarray(pixels), photometric="rgb", **options)
+    refuse_cuts(path)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_a_file_of_another_writer_cut_anywhere_is_refused(tissue, tmp_path, compression):
+    """The libraries put the list of pages at the end."""
+    Image.fromarray(tissue).save(tmp_path / "a.tif", compression=compression)
+    refuse_cuts(tmp_path / "a.tif")
+
+
+def test_a_pyramid_cut_anywhere_is_refused(pyramid):
+    refuse_cuts(pyramid)
+
+
+def test_a_slide_cut_anywhere_is_refused(tissue, tmp_path):
+    write_svs(tmp_path / "a.svs", tissue)
+    refuse_cuts(tmp_path / "a.svs", steps=25)
+
+
+def refuse_cuts(path, steps=15):
+    whole = path.read_bytes()
+    step = max(1, len(whole) // steps)
+    for length in sorted({*range(1, len(whole), step), *range(len(whole) - 4, len(whole))}):
+        path.write_bytes(whole[:length])
+        assert ("truncated" in refusal(path)) or length < 4
+
+
+def test_damaged_tiles_are_refused(tissue, write):
+    path = write(tissue, photometric="rgb", compression="zlib", tile=(32, 32))
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages.first.dataoffsets[7]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 200] = bytes(200)
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
+def test_refusals_print_nothing(tissue, write, capfd):
+    path = write(tissue, photometric="rgb", compression="zlib")
+    path.write_bytes(path.read_bytes()[:200])
+    refusal(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_levels_are_read_from_several_threads(tissue, pyramid):
+    level = open_slide(pyramid).levels[0]
+    windows = [np.s_[i : i + 40, j : j + 40] for i in range(0, 120, 10) for j in range(0, 100, 10)]
+    with ThreadPoolExecutor(8) as pool:
+        for window, pixels in zip(windows, pool.map(level.__getitem__, windows), strict=True):
+            np.testing.assert_array_equal(pixels, tissue[window])
+
+
+def test_the_file_is_closed_with_the_last_level(pyramid):
+    slide = open_slide(pyramid)
+    handle = slide.levels[0]._tiff.filehandle
+    assert not handle.closed
+    level = slide.levels[1]
+    del slide
+    gc.collect()
+    assert not handle.closed
+    del level
+    gc.collect()
+    assert handle.closed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts no descriptors")
+def test_opening_leaves_no_file_open(tissue, write, tmp_path):
+    good = write(tissue, photometric="rgb")
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(good.read_bytes()[:-100])
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        open_slide(good)
+        refusal(bad)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@needs_data
+def test_an_aperio_slide_of_one_level():
+    slide = open_slide(Path(DATA) / "wsi" / "CMU-1-Small-Region.svs")
+    assert (slide.width, slide.height, slide.mpp, len(slide.levels)) == (2220, 2967, 0.499, 1)
+    assert slide.read((slice(1000, 1100), slice(1000, 1100))).std() > 10
+
+
+@needs_data
+def test_an_aperio_slide_of_two_jpeg2000_levels():
+    slide = open_slide(next((Path(DATA) / "wsi").rglob("tcga-*.svs")))
+    assert [level.shape for level in slide.levels] == [(3567, 4443, 3), (1783, 2221, 3)]
+    assert slide.mpp is None
+    fine = slide.read((slice(1000, 1200), slice(2000, 2200))).reshape(100, 2, 100, 2, 3).mean(axis=(1, 3))
+    coarse = slide.read((slice(500, 600), slice(1000, 1100)), level=1)
+    assert np.abs(fine - coarse).mean() < 8
+
+
+@needs_data
+def test_an_untiled_tiff():
+    slide = open_slide(next((Path(DATA) / "wsi").rglob("kidney-*.tif")))
+    assert (slide.width, slide.height) == (1493, 901)
+
+
+@needs_data
+def test_a_folder_of_dicom_files_is_refused():
+    assert "DICOM" in refusal(Path(DATA) / "wsi" / "CMU-1-Small-Region")
