@@ -44,9 +44,7 @@ Threshold = Annotated[
     ),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is not there.")]
-RunFolder = Annotated[
-    Path, typer.Option("--out", help="The run folder; started again on the same folder, a run goes on.")
-]
+RunFolder = Annotated[Path, typer.Option("--out", help="The run folder: checkpoints, events, settings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print each event on stdout as one line of JSON.")]
 DatasetName = Annotated[

@@ -108,10 +108,12 @@ def work(
     """
     from pixelcam.jobs import Run, host_job
     from pixelcam.model.registry import check_new_name, register_model
+    from pixelcam.training.setup import refuse_other_settings
 
     if name is not None:
         check_new_name(name)
     run = run.expanduser().absolute()
+    refuse_other_settings(run, settings)  # before the folder's record says that a job failed there
     arguments = tuple(sys.argv[1:])
     with (
         show_progress(as_json) as sink,

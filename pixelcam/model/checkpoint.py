@@ -108,7 +108,20 @@ def save_checkpoint(path: Path, network: PixelCAM, card: ModelCard, *, half: boo
             save_file(tensors, temporary, metadata=header)
         except SafetensorError as error:  # safetensors wraps the system's error in its own
             raise OSError(str(error)) from error
+        _sort_metadata(temporary)
     return file_sha256(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library leaves it in that of a random hash."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # the format lets spaces follow
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:

@@ -12,7 +12,7 @@ from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
 from pixelcam.model.weights import read_weights
-from pixelcam.training.settings import TrainSettings, default_levels
+from pixelcam.training.settings import FinetuneSettings, TrainSettings, default_levels
 
 _PLACE = ("device",)  # settings that may change between the sessions of one run
 
@@ -25,22 +25,29 @@ def claim_run(run: Path, settings: TrainSettings) -> None:
     RunError
         The folder was begun with other settings, or its ``config.json`` is damaged.
     """
+    refuse_other_settings(run, settings)
+    write_text(run / "config.json", json.dumps(settings.to_dict(), indent=2))
+
+
+def refuse_other_settings(run: Path, settings: TrainSettings | FinetuneSettings) -> None:
+    """Raise `RunError` when the folder holds weights of a run with other settings.
+
+    A run that ended before it had any, for a mistyped path say, binds nobody.
+    """
     path = run / "config.json"
+    if not path.is_file() or not any(any((run / name).glob("*")) for name in ("state", "checkpoints")):
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged; choose another run folder.") from error
     wanted = settings.to_dict()
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{path} is damaged; choose another run folder.") from error
-        different = [
-            key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]
-        ]
-        if different:
-            raise RunError(
-                f"{run} was begun with other settings ({', '.join(different)}); use the same ones to resume it, or choose "
-                "another folder."
-            )
-    write_text(path, json.dumps(wanted, indent=2))
+    different = [key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]]
+    if different:
+        raise RunError(
+            f"{run} was begun with other settings ({', '.join(different)}); "
+            "use the same ones to resume it, or choose another folder."
+        )
 
 
 def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:

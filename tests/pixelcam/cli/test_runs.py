@@ -5,9 +5,7 @@ import inspect
 import json
 import os
 import signal
-import sys
 import time
-import types
 
 import pytest
 import yaml
@@ -47,7 +45,7 @@ class FakeLearning:
 def learning(monkeypatch, tiny_model):
     fake = FakeLearning(tiny_model.read_bytes())
     monkeypatch.setattr("pixelcam.training.stages.train", fake)
-    monkeypatch.setitem(sys.modules, "pixelcam.training.finetuning", types.SimpleNamespace(finetune=fake))
+    monkeypatch.setattr("pixelcam.training.finetuning.finetune", fake)
     return fake
 
 
@@ -133,6 +131,28 @@ def test_a_run_goes_on_with_its_own_settings_when_only_its_folder_is_named(comma
     first, second, third = learning.settings
     assert second == first
     assert third == dataclasses.replace(first, device="auto")
+
+
+def test_other_settings_in_the_folder_of_a_run_are_refused_and_harm_nothing(
+    command, learning, run_folder, tmp_path
+):
+    assert start_training(command, run_folder, "--seed", 3).code == 0
+    before = (run_folder / "config.json").read_bytes()
+    assert start_training(command, run_folder, "--seed", 4).failed_with("other settings", "seed")
+    assert command("finetune", "--seeds", tmp_path, "--out", run_folder).failed_with("other settings")
+    assert (run_folder / "config.json").read_bytes() == before
+    assert Run.open(run_folder).state == "done"
+
+
+def test_a_run_that_failed_before_it_learned_can_be_begun_anew(command, learning, run_folder):
+    def fail(run, should_stop):
+        (run / "checkpoints" / "last.safetensors").unlink()
+        raise DatasetError("The folder data is empty.")
+
+    learning.behave = fail
+    assert start_training(command, run_folder, "--fold", 7).code == 1
+    learning.behave = None
+    assert start_training(command, run_folder, "--fold", 0).code == 0
 
 
 def test_a_run_in_the_terminal_can_be_watched_from_elsewhere(command, learning, run_folder):
