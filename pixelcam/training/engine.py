@@ -24,6 +24,7 @@ def make_optimizer(
     rate: float,
     *,
     head_factor: float,
+    pixel_factor: float,
     momentum: float,
     weight_decay: float,
     pixel_weight_decay: float,
@@ -38,7 +39,7 @@ def make_optimizer(
         },
         {
             "params": list(network.pixel_head.parameters()),
-            "lr": rate * head_factor,
+            "lr": rate * pixel_factor,
             "weight_decay": pixel_weight_decay,
         },
     ]

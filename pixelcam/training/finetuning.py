@@ -161,7 +161,8 @@ class _Finetuning:
         optimizer = engine.make_optimizer(
             self.network,
             s.rate * s.encoder_factor,
-            head_factor=1 / s.encoder_factor if s.encoder_factor else 1.0,
+            head_factor=1 / s.encoder_factor,
+            pixel_factor=1 / s.encoder_factor,
             momentum=s.momentum,
             weight_decay=s.weight_decay,
             pixel_weight_decay=s.weight_decay,

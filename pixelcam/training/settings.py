@@ -116,9 +116,9 @@ class TrainSettings(_Settings):
         "paper" (crop, flips, mild jitter).
     epochs_classifier, epochs_joint
         Length of the two stages.
-    batch, rate_classifier, rate_joint, head_factor, momentum, weight_decay, pixel_weight_decay
-        SGD with Nesterov momentum; heads learn `head_factor` times as fast as the encoder; the rate falls along a half
-        cosine to its hundredth.
+    batch, rate_classifier, rate_joint, head_factor, pixel_factor, momentum, weight_decay, pixel_weight_decay
+        SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the pixel head
+        `pixel_factor` times; the rate falls along half a cosine to its hundredth.
     pixel_weight
         Lambda, the weight of the pixel loss.
     dropout
@@ -159,9 +159,10 @@ class TrainSettings(_Settings):
     rate_classifier: float = 0.005
     rate_joint: float = 0.001
     head_factor: float = 10.0
+    pixel_factor: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    pixel_weight_decay: float = 0.01
+    pixel_weight_decay: float = 0.1
     pixel_weight: float = 1.0
     dropout: float = 0.1
     seed: int = 0
@@ -177,7 +178,7 @@ class TrainSettings(_Settings):
         _need(self.epochs_classifier >= 0 and self.epochs_joint >= 0, "the numbers of epochs are 0 or more")
         _need(self.epochs_classifier + self.epochs_joint > 0, "at least one stage needs an epoch")
         _need(self.batch >= 2, "batch is at least 2, because batch statistics need two images")
-        _need(min(self.rate_classifier, self.rate_joint, self.head_factor) > 0, "learning rates are above 0")
+        _need(min(self.rate_classifier, self.rate_joint, self.head_factor, self.pixel_factor) > 0, "learning rates are above 0")
         _need(
             0 <= self.dropout < 1 and 0 <= self.momentum < 1, "dropout and momentum lie in 0..1, 1 excluded"
         )
@@ -229,7 +230,7 @@ class FinetuneSettings(_Settings):
     steps: int = 8
     crop: int = 256
     batch: int = 4
-    rate: float = 0.02
+    rate: float = 0.002
     encoder_factor: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -245,7 +246,7 @@ class FinetuneSettings(_Settings):
             self.epochs >= 1 and self.steps >= 1 and self.batch >= 1, "epochs, steps and batch are at least 1"
         )
         _need(self.crop >= 32, "crop is at least 32 pixels")
-        _need(self.rate > 0 and self.encoder_factor >= 0, "rate is above 0 and encoder_factor 0 or more")
+        _need(self.rate > 0 and self.encoder_factor > 0, "rate and encoder_factor are above 0")
         _need(min(self.teacher_weight, self.label_weight, self.weight_decay) >= 0, "weights are 0 or more")
         _need(
             self.count >= 1 and 0 <= self.momentum < 1,

@@ -139,6 +139,7 @@ class _Training:
             self.network,
             rate,
             head_factor=s.head_factor,
+            pixel_factor=s.pixel_factor,
             momentum=s.momentum,
             weight_decay=s.weight_decay,
             pixel_weight_decay=s.pixel_weight_decay,
