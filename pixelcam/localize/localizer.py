@@ -27,7 +27,7 @@ from pixelcam.slides import Slide, open_slide
 CORE = 768
 CONTEXT = 128
 MAX_WORKING_SCALE = 8.0
-"""An image is enlarged at most so much to reach the model's pixel size: past it, the pixel size is surely wrong."""
+"""The most an image is enlarged to reach the model's pixel size: past it, the pixel size is surely wrong."""
 
 
 class Localizer:
@@ -58,8 +58,8 @@ class Localizer:
     ) -> Localization:
         """Classify an image and map its foreground.
 
-        The image is scaled to the model's pixel size where both are known, cut into overlapping tiles where it is large,
-        and the map comes back at the image's own size.
+        The image is scaled to the model's pixel size where both are known, cut into overlapping tiles where
+        it is large, and the map comes back at the image's own size.
 
         Parameters
         ----------
@@ -121,9 +121,9 @@ class Localizer:
         Returns
         -------
         logits, grid
-            The class logits (classes,), averaged by area, and the foreground probability (h / s, w / s) on the plain grid
-            of the pixel head's stride s, NaN where no tile lies. Averaging logits over tiles is average pooling over the
-            whole image, because the image head is linear.
+            The class logits (classes,), averaged by area, and the foreground probability (h / s, w / s) on
+            the plain grid of the pixel head's stride s, NaN where no tile lies. Averaging logits over tiles
+            is average pooling over the whole image, because the image head is linear.
         """
         stride = self.network.pixel_head.stride
         grid = torch.full([math.ceil(side / stride) for side in working.shape], torch.nan)
@@ -181,7 +181,8 @@ class Localizer:
             prediction = self.network(normalise(images.to(self.device), self.card))
         if not torch.isfinite(prediction.pixel_logits).all():
             raise ImageError(
-                f"The model {self.model.name} gives values that are not numbers on this image; use another model."
+                f"The model {self.model.name} gives values that are not numbers on this image; "
+                "use another model."
             )
         return prediction.class_logits, prediction.pixel_logits
 

@@ -27,15 +27,16 @@ class Tile:
 def plan_tiles(shape: tuple[int, int], *, core: int, context: int, step: int) -> list[Tile]:
     """Return the tiles that cover a working image.
 
-    Every tile starts at a multiple of `step`, the network's largest stride, so that its feature grid is the whole image's.
+    Every tile starts at a multiple of `step`, the network's largest stride, so that its feature grid is the
+    whole image's.
 
     Parameters
     ----------
     shape
         Height and width of the working image.
     core
-        Side of a tile's own part; a multiple of `step`. An image whose side is at most core + 2 context is not cut
-        along that side.
+        Side of a tile's own part; a multiple of `step`. An image whose side is at most core + 2 context is
+        not cut along that side.
     context
         Width of the surroundings that a tile sees beyond its core; a multiple of `step`.
     """

@@ -14,7 +14,7 @@ from pixelcam.slides import Slide
 
 
 class WorkingImage:
-    """A slide seen at another size, each piece computed when it is read, from the level that is nearest above it.
+    """A slide seen at another size; each piece is computed when it is read, from the nearest finer level.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class WorkingImage:
         )
 
     def read(self, tile: Tile, pad_to: int | None = None) -> NDArray[np.uint8]:
-        """Return what the tile sees, (h, w, 3) uint8, mirrored below and to the right up to `pad_to` pixels a side."""
+        """Return what the tile sees, (h, w, 3) uint8, mirrored at its end up to `pad_to` pixels a side."""
         pixels = self._read(tile)
         if pad_to is None:
             return pixels

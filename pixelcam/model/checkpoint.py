@@ -147,8 +147,8 @@ def read_card(path: Path) -> ModelCard:
         raise CheckpointError(_why_unreadable(path)) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path.name} holds tensors but no PixelCAM metadata; use a checkpoint written by pixelcam, or pass plain "
-            "encoder weights to `pixelcam train --weights`."
+            f"{path.name} holds tensors but no PixelCAM metadata; use a checkpoint written by pixelcam, "
+            "or pass plain encoder weights to `pixelcam train --weights`."
         )
     try:
         return _card_from_json(header["card"])
@@ -165,14 +165,17 @@ def _why_unreadable(path: Path) -> str:
     except OSError as error:
         return f"{path} cannot be read ({error.strerror}); check its permissions."
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return f"{path.name} is a pickled PyTorch file, which may run code when loaded; only safetensors files are read."
+        return (
+            f"{path.name} is a pickled PyTorch file, which may run code when loaded; "
+            "only safetensors files are read."
+        )
     return f"{path.name} is not a whole safetensors file; it may be truncated, so get it anew."
 
 
 def _card_from_json(text: str) -> ModelCard:
-    values = json.loads(text)
+    values: dict[str, Any] = json.loads(text)
     known = {entry.name for entry in fields(ModelCard)}
-    kept = {
+    kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in values.items()
         if key in known
@@ -219,14 +222,15 @@ def _check_fit(
     if missing or extra:
         example = (missing or extra)[0]
         raise CheckpointError(
-            f"{path.name} does not fit its encoder {card.encoder}: {len(missing)} tensors are missing and {len(extra)} "
-            f"are foreign (for example {example}); it is a checkpoint of another network."
+            f"{path.name} does not fit its encoder {card.encoder}: {len(missing)} tensors are missing "
+            f"and {len(extra)} are foreign (for example {example}); it is a checkpoint of another network."
         )
     for key, value in wanted.items():
         if found[key].shape != value.shape:
             raise CheckpointError(
-                f"{path.name} does not fit its encoder {card.encoder}: {key} has shape {tuple(found[key].shape)} instead "
-                f"of {tuple(value.shape)}; it is a checkpoint of another network."
+                f"{path.name} does not fit its encoder {card.encoder}: {key} has shape "
+                f"{tuple(found[key].shape)} instead of {tuple(value.shape)}; "
+                "it is a checkpoint of another network."
             )
     broken = [
         key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()

@@ -11,7 +11,7 @@ from pixelcam.errors import DeviceError
 
 
 def available_devices() -> list[str]:
-    """Return the names that `resolve_device` accepts on this machine, best first, e.g. ``["cuda", "cpu"]``."""
+    """Return the names that `resolve_device` accepts here, best first, e.g. ``["cuda", "cpu"]``."""
     names = []
     if torch.cuda.is_available():
         count = torch.cuda.device_count()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -47,7 +48,7 @@ class EncoderInfo:
         return self.final_channels if level == FINAL else self.channels[level]
 
     def grid(self, level: int) -> Grid:
-        """Return where the cells of a level lie in the image; the final map has the stride of the last level."""
+        """Return where a level's cells lie in the image; the final map has the last level's stride."""
         return encoder_grid(self.strides[level], self.side)
 
 
@@ -59,8 +60,8 @@ class Encoder(nn.Module):
     name
         Name in timm's registry, e.g. ``"resnet50"`` or ``"deit_tiny_patch16_224"``.
     output_stride
-        Stride of the deepest map of a CNN (8, 16 or 32); ``None`` keeps the encoder's own. Transformers have the
-        stride of their patches and take only ``None``.
+        Stride of the deepest map of a CNN (8, 16 or 32); ``None`` keeps the encoder's own. Transformers have
+        the stride of their patches and take only ``None``.
     pretrained
         Let timm fetch its ImageNet weights from the Hugging Face hub.
 
@@ -75,7 +76,7 @@ class Encoder(nn.Module):
     def __init__(self, name: str, *, output_stride: int | None = None, pretrained: bool = False) -> None:
         super().__init__()
         self.name = name
-        self.body = _create(name, output_stride, pretrained)
+        self.body: Any = _create(name, output_stride, pretrained)
         self.info = _describe(name, self.body)
 
     def forward(self, images: Tensor, levels: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
@@ -102,7 +103,7 @@ class Encoder(nn.Module):
         return final, [by_level[level] for level in levels]
 
     def tokens_to_map(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Return a transformer's tokens (n, t, c) of images of that height and width as a map (n, c, h, w)."""
+        """Return a transformer's tokens (n, t, c) of images of that shape as a map (n, c, h, w)."""
         patches = tokens[:, getattr(self.body, "num_prefix_tokens", 0) :]
         height, width = self.body.patch_embed.dynamic_feat_size(shape)
         return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
@@ -123,9 +124,9 @@ def encoder_info(name: str) -> EncoderInfo:
 def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
     """Copy a user's backbone weights into an encoder, by name or, failing that, by order.
 
-    Ports of one architecture to another library often hold the same tensors, in the same order, under other names
-    (EfficientNet-Lite0 does); when names do not match, tensors are matched by order and must fit shape by shape.
-    Tensors of a classifier after the last encoder tensor are left out.
+    Ports of one architecture to another library often hold the same tensors, in the same order, under other
+    names (EfficientNet-Lite0 does); when names do not match, tensors are matched by order and must fit shape
+    by shape. Tensors of a classifier after the last encoder tensor are left out.
 
     Parameters
     ----------
@@ -148,8 +149,8 @@ def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
     ordered = _match_by_order(target, list(tensors.values()))
     if ordered is None:
         raise CheckpointError(
-            f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes in order match; "
-            "give a file of this encoder."
+            f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes "
+            "in order match; give a file of this encoder."
         )
     encoder.body.load_state_dict(ordered)
 
@@ -170,7 +171,7 @@ def _create(name: str, output_stride: int | None, pretrained: bool) -> nn.Module
         near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ConfigError(f"timm has no encoder named {name!r}{hint}.")
-    options: dict[str, object] = {} if output_stride is None else {"output_stride": output_stride}
+    options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
     if _is_vision_transformer(name):
         if output_stride is not None:
             raise ConfigError(
@@ -189,8 +190,9 @@ def _create(name: str, output_stride: int | None, pretrained: bool) -> nn.Module
         if not pretrained:
             raise
         raise CheckpointError(
-            f"The ImageNet weights of {name} cannot be fetched from the Hugging Face hub: download the safetensors file "
-            f"of timm/{name} on a machine that can and pass it with --weights FILE."
+            f"The ImageNet weights of {name} cannot be fetched from the Hugging Face hub: "
+            f"download the safetensors file of timm/{name} on a machine that can "
+            "and pass it with --weights FILE."
         ) from error
     if not hasattr(body, "forward_intermediates"):
         raise ConfigError(
@@ -203,7 +205,7 @@ def _is_vision_transformer(name: str) -> bool:
     return timm.models.model_entrypoint(name).__module__.endswith(("vision_transformer", "deit"))
 
 
-def _describe(name: str, body: nn.Module) -> EncoderInfo:
+def _describe(name: str, body: Any) -> EncoderInfo:
     features = body.feature_info
     entries = list(getattr(features, "info", features))
     return EncoderInfo(

@@ -1,14 +1,15 @@
 """Where the cells of a feature map lie in the image, and moving maps from one grid to another.
 
-A pixel's centre is at its integer index. The cells of a plain grid of stride s are centred at ``s * i + (s - 1) / 2``. The
-cells of an encoder's map need not be: a 3x3 convolution of stride 2 that pads one pixel on both sides centres its output i
-on input 2 i, one that pads as TensorFlow does (only after) on 2 i + 1. Over four such layers that is a shift of 7.5 pixels
-to either side, visible in any overlay, so it is undone wherever a map leaves the encoder.
+A pixel's centre is at its integer index. The cells of a plain grid of stride s are centred at
+``s * i + (s - 1) / 2``. The cells of an encoder's map need not be: a 3x3 convolution of stride 2 that pads one
+pixel on both sides centres its output i on input 2 i, one that pads as TensorFlow does (only after) on
+2 i + 1. Over four such layers that is a shift of 7.5 pixels to either side, visible in any overlay, so it is
+undone wherever a map leaves the encoder.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,27 +28,29 @@ class Grid(NamedTuple):
 
 
 def padding_side(body: nn.Module) -> int:
-    """Return to which side strided layers look: -1 (symmetric padding), 1 (TensorFlow's), 0 (patches, or no one rule)."""
+    """Return to which side strided layers look.
+
+    -1 for symmetric padding, 1 for TensorFlow's, 0 for patches and where there is no one rule.
+    """
     sides = {_side(module) for module in body.modules() if _is_strided(module)}
     return sides.pop() if len(sides) == 1 else 0
 
 
 def _is_strided(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-        stride = module.stride if isinstance(module.stride, int) else module.stride[0]
-        kernel = module.kernel_size if isinstance(module.kernel_size, int) else module.kernel_size[0]
         # A 1x1 convolution of stride 2 (a shortcut) picks what the main path is centred on.
-        return stride > 1 and kernel > 1
+        return _first(module.stride) > 1 and _first(module.kernel_size) > 1
     return False
 
 
-def _side(module: nn.Module) -> int:
+def _side(module: Any) -> int:
     if "Same" in type(module).__name__:
         return 1
-    kernel, padding = module.kernel_size, module.padding
-    kernel = kernel if isinstance(kernel, int) else kernel[0]
-    padding = padding if isinstance(padding, int) else padding[0]
-    return 0 if padding == 0 and kernel % 2 == 0 else -1
+    return 0 if _first(module.padding) == 0 and _first(module.kernel_size) % 2 == 0 else -1
+
+
+def _first(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def encoder_grid(stride: int, side: int) -> Grid:
@@ -58,7 +61,7 @@ def encoder_grid(stride: int, side: int) -> Grid:
 def interpolation_matrix(
     source: Grid, source_size: int, target: Grid, target_size: int, like: Tensor
 ) -> Tensor:
-    """Return the (target_size, source_size) matrix of linear interpolation along one axis, constant past the ends."""
+    """Return the (target_size, source_size) matrix of linear interpolation, constant past the ends."""
     positions = (
         torch.arange(target_size, dtype=torch.float64) * target.stride + target.offset - source.offset
     ) / source.stride

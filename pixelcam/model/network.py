@@ -45,18 +45,18 @@ class ImageHead(nn.Module):
 class PixelHead(nn.Module):
     """A linear classifier of pixel features from one or several levels into background and foreground.
 
-    The features of a pixel are those of every level at its place, linearly interpolated at the finest stride. As
-    both the interpolation and the classifier are linear, each level is classified on its own grid by a 1x1 convolution
-    and the logits are interpolated and added: the same result at a fraction of the memory. With one level it is the
-    plain 1x1 convolution of PixelCAM (4,098 parameters on ResNet-50).
+    The features of a pixel are those of every level at its place, linearly interpolated at the finest stride.
+    As both the interpolation and the classifier are linear, each level is classified on its own grid by a 1x1
+    convolution and the logits are interpolated and added: the same result at a fraction of the memory. With
+    one level it is the plain 1x1 convolution of PixelCAM (4,098 parameters on ResNet-50).
 
     Parameters
     ----------
     channels, grids
         Of each level.
     standardise
-        Standardise each channel by running statistics first, so that levels of different magnitude learn alike. At
-        inference that is an affine map, and the head stays linear.
+        Standardise each channel by running statistics first, so that levels of different magnitude learn
+        alike. At inference that is an affine map, and the head stays linear.
     """
 
     def __init__(self, channels: Sequence[int], grids: Sequence[Grid], standardise: bool = True) -> None:
@@ -87,7 +87,9 @@ class PixelHead(nn.Module):
 
 
 class PixelCAM(nn.Module):
-    """Jointly trained image classifier and foreground/background pixel classifier (PMLR 301:547-587, arXiv 2503.24135).
+    """Image classifier and foreground/background pixel classifier, trained jointly.
+
+    The method of PMLR 301:547-587, arXiv 2503.24135.
 
     Parameters
     ----------
@@ -123,8 +125,8 @@ class PixelCAM(nn.Module):
         info = self.encoder.info
         if not levels or any(level != FINAL and not 0 <= level < len(info.channels) for level in levels):
             raise ConfigError(
-                f"{encoder} has pixel-feature levels 0 to {len(info.channels) - 1}, and -1 for its final map; "
-                f"got {list(levels)}."
+                f"{encoder} has pixel-feature levels 0 to {len(info.channels) - 1}, "
+                f"and -1 for its final map; got {list(levels)}."
             )
         self.levels = tuple(levels)
         self.image_head = ImageHead(info.final_channels, classes, dropout)

@@ -30,7 +30,7 @@ class ModelEntry:
 
 
 def user_dir() -> Path:
-    """Return the folder of a user's models, runs and seeds: ``$PIXELCAM_HOME``, else the system's place for it."""
+    """Return the folder of a user's models and runs: ``$PIXELCAM_HOME``, else the system's place."""
     home = os.environ.get("PIXELCAM_HOME")
     return Path(home).expanduser() if home else Path(platformdirs.user_data_dir("pixelcam"))
 
@@ -95,8 +95,8 @@ def _from_hub(identifier: str) -> Path:
         if local.is_file():
             return local
         raise ModelNotFoundError(
-            f"{repository} cannot be fetched from the Hugging Face hub; download its {filename} on a machine that can and "
-            f"put it at {local}, then use the model name {parts[1]!r}."
+            f"{repository} cannot be fetched from the Hugging Face hub; download its {filename} on a machine "
+            f"that can and put it at {local}, then use the model name {parts[1]!r}."
         ) from error
 
 

@@ -33,8 +33,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path.name} is damaged or holds more than plain tensors; give a safetensors file, or a PyTorch file of a "
-            "state_dict."
+            f"{path.name} is damaged or holds more than plain tensors; give a safetensors file, "
+            "or a PyTorch file of a state_dict."
         ) from error
     tensors = _tensors(loaded)
     if not tensors:

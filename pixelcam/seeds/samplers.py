@@ -1,8 +1,8 @@
-"""Drawing pseudo-labelled pixels from teacher maps (section "Samplers of pseudo-labels" of the method, arXiv 2503.24135).
+"""Drawing pseudo-labelled pixels from teacher maps, by the samplers of PixelCAM (arXiv 2503.24135).
 
-A sampler sees a batch of maps, (n, h, w) float in [0, 1] on the CPU, NaN where the augmented image shows nothing, and
-returns partial labels (n, h, w) int64: 0 unlabelled, 1 background, 2 foreground. A pixel drawn for both is left unlabelled; a
-constant map yields no seeds.
+A sampler sees a batch of maps, (n, h, w) float in [0, 1] on the CPU, NaN where the augmented image shows
+nothing, and returns partial labels (n, h, w) int64: 0 unlabelled, 1 background, 2 foreground. A pixel drawn
+for both is left unlabelled; a constant map yields no seeds.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def draw_seeds(
 
 def _draw(weights: Tensor, count: int, generator: Generator) -> Tensor:
     drawn = torch.zeros(weights.shape, dtype=torch.bool)
-    # Exponential races: the `count` smallest of E/w are a weighted draw without replacement, for a whole batch at once.
+    # Exponential races: the `count` smallest of E/w are a weighted draw without replacement, for a whole
+    # batch at once.
     race = torch.empty_like(weights).exponential_(generator=generator) / weights.clamp(min=1e-12)
     order = race.masked_fill(weights <= 0, torch.inf)
     values, indices = order.topk(min(count, weights.shape[1]), dim=1, largest=False)

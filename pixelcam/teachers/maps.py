@@ -1,7 +1,7 @@
 """WSOL methods that turn a trained classifier into localisation maps of its images.
 
-Each method sees what one pass left at one level of the encoder - activations A (n, c, h, w) and, unless it is plain CAM, the
-gradients G of the class score there - and gives a map (n, h, w), larger where the class is.
+Each method sees what one pass left at one level of the encoder - activations A (n, c, h, w) and, unless it is
+plain CAM, the gradients G of the class score there - and gives a map (n, h, w), larger where the class is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Grad-CAM++: weights that favour every instance of a class (Chattopadhay et al. 2018), for an exponential score."""
+    """Grad-CAM++ of an exponential score: weights that favour every instance (Chattopadhay et al. 2018)."""
     squared, cubed = gradients**2, gradients**3
     denominator = 2 * squared + activations.sum(dim=(2, 3), keepdim=True) * cubed
     # Where the gradient is zero the quotient has no meaning and the pixel no weight.

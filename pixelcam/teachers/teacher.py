@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,8 @@ class Teacher:
     flips
         Average over the four mirror images.
     score
-        What is differentiated: the class's "logit", or its "log-odds" against all other classes (for two classes the
-        difference of the logits), which does not credit what speaks for every class alike.
+        What is differentiated: the class's "logit", or its "log-odds" against all other classes (for two
+        classes the difference of the logits), which does not credit what speaks for every class alike.
     """
 
     method: str = "layercam"
@@ -131,16 +132,13 @@ def _captured(network: PixelCAM, levels: tuple[int, ...]) -> Iterator[dict[int, 
     """Keep the outputs of the modules that make the levels, as tensors that the class score depends on."""
     kept: dict[int, Tensor] = {}
 
-    def keep(level: int) -> object:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-            kept[level] = output
-
-        return hook
+    def keep(level: int, module: nn.Module, inputs: object, output: Tensor) -> None:
+        kept[level] = output
 
     handles = [
         network.encoder.body.get_submodule(network.encoder.info.modules[level]).register_forward_hook(
-            keep(level)
-        )  # type: ignore[arg-type]
+            partial(keep, level)
+        )
         for level in levels
         if level != FINAL
     ]

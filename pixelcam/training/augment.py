@@ -1,7 +1,8 @@
 """Random views of a batch of images, the same geometry for images and teacher maps, all from one generator.
 
-The strong colour changes exist because histology labels can often be read from the stain of a patient or a laboratory: a
-classifier that may look at the stain need not look at the tissue, and its maps then say nothing.
+The strong colour changes exist because histology labels can often be read from the stain of a patient or a
+laboratory: a classifier that may look at the stain need not look at the tissue, and its maps then say
+nothing.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def _colour_matrix(turns: Tensor, saturation: Tensor) -> Tensor:
     change = torch.zeros(len(turns), 3, 3, device=turns.device)
     change[:, 0, 0] = 1
     change[:, 1, 1], change[:, 1, 2], change[:, 2, 1], change[:, 2, 2] = cosine, -sine, sine, cosine
-    return torch.linalg.inv(to_yiq) @ change @ to_yiq
+    matrices: Tensor = torch.linalg.inv(to_yiq) @ change @ to_yiq
+    return matrices
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from pixelcam.datasets import Dataset, load_image, load_mask
@@ -46,13 +47,13 @@ def load_stack(dataset: Dataset, size: int) -> ImageStack:
     )
 
 
-def load_masks(dataset: Dataset, size: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+def load_masks(dataset: Dataset, size: int) -> list[NDArray[np.uint8]]:
     """Return the masks (size, size) uint8 of a split's masked samples."""
     return [load_mask(sample, size) for sample in dataset.masked]
 
 
 def generator_for(*parts: object) -> Generator:
-    """Return a CPU generator seeded by the parts alone, so that any step can be repeated without those before it."""
+    """Return a CPU generator seeded by the parts alone, so that a step is repeatable without those before."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 

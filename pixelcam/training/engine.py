@@ -29,7 +29,7 @@ def make_optimizer(
     weight_decay: float,
     pixel_weight_decay: float,
 ) -> torch.optim.SGD:
-    """Return SGD with Nesterov momentum over encoder, image head and pixel head, each with its own rate and decay."""
+    """Return SGD with Nesterov momentum; encoder, image head and pixel head have rates of their own."""
     groups = [
         {"params": list(network.encoder.parameters()), "lr": rate, "weight_decay": weight_decay},
         {
@@ -49,7 +49,7 @@ def make_optimizer(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, progress: float) -> None:
-    """Let every group's rate fall along half a cosine, from its full value at progress 0 to a hundredth at 1."""
+    """Let the rates fall along half a cosine, from their full value at progress 0 to a hundredth at 1."""
     share = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     for group in optimizer.param_groups:
         group["lr"] = group["full_rate"] * share
@@ -67,7 +67,7 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
     if not math.isfinite(value):
         raise FloatingPointError
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     return value
 
@@ -82,21 +82,22 @@ def deterministic() -> Iterator[None]:
     """Ask torch for repeatable kernels while training, and put its settings back afterwards."""
     before = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # a property of the module, unknown to its type information
+    fill = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
+    memory.fill_uninitialized_memory = False  # a debugging aid that costs time
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed tensors for the next step instead of returning it to the system.
+    """Let the C library keep the memory of freed tensors for the next step, not return it to the system.
 
-    Activations are large enough that glibc maps and unmaps each of them; on a CPU the page faults take about a third of a
-    training step. For processes that do nothing but train.
+    Activations are large enough that glibc maps and unmaps each of them; on a CPU the page faults take about
+    a third of a training step. For processes that do nothing but train.
     """
     if not sys.platform.startswith("linux"):
         return

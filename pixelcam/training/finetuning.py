@@ -1,8 +1,9 @@
 """Fine-tuning from a reviewer's seeds: hard partial labels beside the model's own confident pixels.
 
-What the reviewer painted is never sampled away: the pixel logits are interpolated to the working image, and every painted
-pixel of a crop counts. Beside it the map that the model gave before serves as teacher, so that what nobody complained about
-stays; its seeds are dropped wherever the model has meanwhile changed its mind, for there the reviewer has taught it better.
+What the reviewer painted is never sampled away: the pixel logits are interpolated to the working image, and
+every painted pixel of a crop counts. Beside it the map that the model gave before serves as teacher, so that
+what nobody complained about stays; its seeds are dropped wherever the model has meanwhile changed its mind,
+for there the reviewer has taught it better.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ def finetune(
 ) -> None:
     """Fine-tune a model on exported seeds.
 
-    Leaves ``run/checkpoints/best-loc.safetensors``, the epoch that agrees most with the reviewer's pixels, and
-    ``last.safetensors``. Each epoch's event carries the loss and "agreement", the share in percent of the reviewer's
-    pixels that the model puts on the right side of its threshold; the "validation" event before the first epoch tells it of
-    the model as it was.
+    Leaves ``run/checkpoints/best-loc.safetensors``, the epoch that agrees most with the reviewer's pixels,
+    and ``last.safetensors``. Each epoch's event carries the loss and "agreement", the share in percent of the
+    reviewer's pixels that the model puts on the right side of its threshold; the "validation" event before
+    the first epoch tells it of the model as it was.
 
     Parameters
     ----------
@@ -109,7 +110,10 @@ class _Finetuning:
             parent,
             name=settings.name or f"{parent.name}-tuned",
             parent=self.localizer.model.sha256,
-            trained_on=f"{parent.trained_on}; fine-tuned on a reviewer's seeds in {len(self.painted)} images ({names})",
+            trained_on=(
+                f"{parent.trained_on}; fine-tuned on a reviewer's seeds "
+                f"in {len(self.painted)} images ({names})"
+            ),
             training={**settings.to_dict(), "seeds": None, "device": None},
         )
 
@@ -125,8 +129,8 @@ class _Finetuning:
         classes = self.localizer.card.classes
         if label not in classes:
             raise SeedsError(
-                f"{record.image_path.name} is labelled {label!r}, which the model {self.localizer.card.name} does not know; "
-                f"its classes are: {', '.join(classes)}."
+                f"{record.image_path.name} is labelled {label!r}, which the model {self.localizer.card.name} "
+                f"does not know; its classes are: {', '.join(classes)}."
             )
         return classes.index(label)
 
@@ -194,11 +198,17 @@ class _Finetuning:
                 optimizer, self._loss(generator_for(s.seed, STAGE, epoch, step), teacher)
             )
             total += value
-            progress = {"step": epoch * s.steps + step + 1, "total": s.epochs * s.steps}
-            event = Event(
-                "step", stage=STAGE, epoch=epoch + 1, epochs=s.epochs, metrics={"loss": value}, **progress
+            self.on_event(
+                Event(
+                    "step",
+                    stage=STAGE,
+                    step=epoch * s.steps + step + 1,
+                    total=s.epochs * s.steps,
+                    epoch=epoch + 1,
+                    epochs=s.epochs,
+                    metrics={"loss": value},
+                )
             )
-            self.on_event(event)
         return total / s.steps
 
     def _loss(self, generator: Generator, teacher: list[Tensor]) -> Tensor:
@@ -260,7 +270,7 @@ class _Finetuning:
         return Tile(corner, end, corner, end)
 
     def _map(self, painted: _Painted) -> Tensor:
-        """Return the foreground probability (h, w) at working scale, NaN in tiles where nothing is painted."""
+        """Return the foreground probability (h, w) at working scale, NaN away from painted pixels."""
         image = painted.image
         tiles = [
             tile
@@ -303,7 +313,8 @@ def _at_working_scale(record: SeedRecord, shape: tuple[int, int]) -> NDArray[np.
         return record.labels
     scale, translate = np.array(record.sidecar.scale), np.array(record.sidecar.translate)
     ratio = np.array(shape) / np.array([height, width])
-    # Every working pixel takes the seed at its centre; every seed then marks the pixel that holds it, lest it vanish.
+    # Every working pixel takes the seed at its centre; every seed then marks the pixel that holds it, lest it
+    # vanish.
     rows, columns = (
         np.clip(np.round(((np.arange(n) + 0.5) / r - 0.5 - t) / s), 0, m - 1).astype(int)
         for n, r, t, s, m in zip(shape, ratio, translate, scale, record.labels.shape, strict=True)
@@ -330,7 +341,7 @@ def _cut(values: NDArray[np.generic], tile: Tile, side: int) -> Tensor:
 
 
 def _balanced(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of the losses on foreground and on background, so that the larger stroke does not win."""
+    """Return the mean of the losses on foreground and on background: the larger stroke must not win."""
     parts = [
         partial_cross_entropy(logits, torch.where(labels == value, labels, UNLABELLED))
         for value in (BACKGROUND, FOREGROUND)

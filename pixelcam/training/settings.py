@@ -34,7 +34,8 @@ class _Settings:
         Raises
         ------
         ConfigError
-            A name is unknown (the nearest known one is named), a value is of another kind, or out of its range.
+            A name is unknown (the nearest known one is named), a value is of another kind, or out of its
+            range.
         """
         hints = typing.get_type_hints(cls)
         names = [entry.name for entry in fields(cls)]  # type: ignore[arg-type]
@@ -112,13 +113,13 @@ class TrainSettings(_Settings):
     sampler, seeds, low_area, high_area, erosion
         See `SamplerSettings`.
     augment
-        "strong" (hue, saturation, gains, gamma, grey, blur, scale crops: the label must not be readable from the stain) or
-        "paper" (crop, flips, mild jitter).
+        "strong" (hue, saturation, gains, gamma, grey, blur, scale crops: the label must not be readable from
+        the stain) or "paper" (crop, flips, mild jitter).
     epochs_classifier, epochs_joint
         Length of the two stages.
     batch, rate_classifier, rate_joint, head_factor, pixel_factor, momentum, weight_decay, pixel_weight_decay
-        SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the pixel head
-        `pixel_factor` times; the rate falls along half a cosine to its hundredth.
+        SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the
+        pixel head `pixel_factor` times; the rate falls along half a cosine to its hundredth.
     pixel_weight
         Lambda, the weight of the pixel loss.
     dropout
@@ -178,7 +179,10 @@ class TrainSettings(_Settings):
         _need(self.epochs_classifier >= 0 and self.epochs_joint >= 0, "the numbers of epochs are 0 or more")
         _need(self.epochs_classifier + self.epochs_joint > 0, "at least one stage needs an epoch")
         _need(self.batch >= 2, "batch is at least 2, because batch statistics need two images")
-        _need(min(self.rate_classifier, self.rate_joint, self.head_factor, self.pixel_factor) > 0, "learning rates are above 0")
+        _need(
+            min(self.rate_classifier, self.rate_joint, self.head_factor, self.pixel_factor) > 0,
+            "learning rates are above 0",
+        )
         _need(
             0 <= self.dropout < 1 and 0 <= self.momentum < 1, "dropout and momentum lie in 0..1, 1 excluded"
         )
@@ -215,7 +219,8 @@ class FinetuneSettings(_Settings):
     rate, encoder_factor, momentum, weight_decay
         SGD with Nesterov momentum; `rate` is the heads', the encoder learns `encoder_factor` times as fast.
     teacher_weight
-        Weight of the model's own confident pixels beside the reviewer's; it keeps what nobody complained about.
+        Weight of the model's own confident pixels beside the reviewer's; it keeps what nobody complained
+        about.
     label_weight
         Weight of the image labels, those that the reviewer confirmed or corrected.
     count

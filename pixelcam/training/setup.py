@@ -61,7 +61,8 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     labels = {sample.label for sample in dataset.samples}
     if len(labels) < 2:
         raise DatasetError(
-            f"All training images are of one class ({dataset.classes[labels.pop()]}); a classifier needs at least two."
+            f"All training images are of one class ({dataset.classes[labels.pop()]}); "
+            "a classifier needs at least two."
         )
     info = encoder_info(settings.encoder)
     return ModelCard(

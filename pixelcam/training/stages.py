@@ -1,4 +1,4 @@
-"""Training in two stages: a WSOL classifier by image labels, then image and pixel head jointly on its maps' seeds."""
+"""Training in two stages: a WSOL classifier by image labels, then both heads on the seeds of its maps."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def train(
 ) -> None:
     """Train a model, or go on where an earlier session on the same folder ended.
 
-    Leaves ``run/checkpoints/{best-loc,best-cl,last}.safetensors``. best-loc has the highest PxAP on the few masked
-    validation images (the last epoch where there are no masks), best-cl the highest validation accuracy.
+    Leaves ``run/checkpoints/{best-loc,best-cl,last}.safetensors``. best-loc has the highest PxAP on the few
+    masked validation images (the last epoch where there are no masks), best-cl the highest validation
+    accuracy.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ class _Training:
             )
             metrics = {
                 "loss": engine.take_step(optimizer, total),
-                **{key: float(torch.as_tensor(value).detach()) for key, value in losses.items()},
+                **{key: float(value.detach()) for key, value in losses.items()},
             }
             for key, value in metrics.items():
                 sums[key] = sums.get(key, 0.0) + value
@@ -189,7 +190,7 @@ class _Training:
             )
         return {key: value / len(batches) for key, value in sums.items()}
 
-    def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor | float]:
+    def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         s, data = self.settings, self.data
         maps = self.maps[chosen].float().to(self.device) if stage == JOINT else None
         views, maps = random_views(
@@ -207,8 +208,8 @@ class _Training:
         return {
             "class_loss": functional.cross_entropy(prediction.class_logits.float(), labels),
             "pixel_loss": partial_cross_entropy(prediction.pixel_logits, seeds.to(self.device)),
-            "foreground_seeds": float((seeds == FOREGROUND).sum()),
-            "background_seeds": float((seeds == BACKGROUND).sum()),
+            "foreground_seeds": (seeds == FOREGROUND).sum(),
+            "background_seeds": (seeds == BACKGROUND).sum(),
         }
 
     def _make_teacher_maps(self) -> None:

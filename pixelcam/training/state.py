@@ -1,4 +1,4 @@
-"""Where a training run stands, on disk after every epoch, so that a resumed run equals an uninterrupted one."""
+"""Where a training run stands, on disk after each epoch: a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ class Validation:
 
     @classmethod
     def load(cls, settings: TrainSettings) -> Validation:
+        """Decode the validation images that the settings name."""
         s = settings
         valcl = load_stack(open_dataset(s.dataset, s.root, "valcl", s.fold, s.scheme), s.input_size)
         try:
