@@ -2,8 +2,8 @@
 
 Data sets of `tests/synthetic.py`, made once a session and never to be written to:
 
-- ``glas_root``, ``ebhi_root``, ``folder_root``: folders for ``open_dataset("glas" | "ebhi" | "folder", ...)``, of
-  96 x 96 px pictures in two classes (round and crowded glands) with masks.
+- ``glas_root``, ``ebhi_root``, ``folder_root``: folders for `open_dataset`, of 96 x 96 px pictures in two
+  classes (round and crowded glands) with masks.
 - ``tissue_image``: one picture (192, 192, 3) uint8 of crowded glands and its mask (192, 192) bool.
 - ``real_glas``, ``real_ebhi``: the real data sets, where the environment names their folders.
 """
