@@ -75,7 +75,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if path.exists() and not os.access(path, os.W_OK):
+        if path.exists() and not os.access(
+            path, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
             # A rename would replace a file that its owner has write-protected.
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         yield temporary

@@ -43,12 +43,11 @@ def signed_area(ring: NDArray[np.float64]) -> float:
 def foreground_regions(region: NDArray[np.bool_], min_area: int = 0) -> list[Polygon]:
     """Trace each connected region along the edges of its pixels.
 
-    Pixels that share an edge are connected; pixels that only touch at a corner are not, and belong to two
-    regions (4-connectivity). Background that touches only at a corner, on the other hand, joins around the
-    foreground. Rings run along pixel edges, so the area of a polygon is the number of its pixels, and
-    filling the polygons gives the map again, exactly. A ring may touch another at a corner but never
-    itself, so every polygon is valid by the OGC's Simple Features rules, which QuPath holds to. An island
-    in a hole is a region of its own.
+    Pixels that share an edge are connected; pixels that only touch at a corner are not (4-connectivity), so
+    they belong to two regions, and holes that only touch at a corner are two holes. Rings run along pixel
+    edges: the area of a polygon is the number of its pixels, and filling the polygons gives the map again,
+    exactly. A ring may touch another at a corner but never itself, so every polygon is valid by the OGC's
+    Simple Features rules, which QuPath holds to. An island in a hole is a region of its own.
 
     Parameters
     ----------

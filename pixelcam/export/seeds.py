@@ -266,7 +266,8 @@ def _save_labels(path: Path, labels: NDArray[np.uint8]) -> None:
 def _load_labels(path: Path) -> NDArray[Any]:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            # From memory, because numpy leaves a damaged file open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 return np.asarray(arrays["labels"])
         with pillow_as_needed(), Image.open(path, formats=["PNG"]) as image:
             return np.array(image)

@@ -181,10 +181,10 @@ def _check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
     for page in tiff.pages:
         _check_ends(page, size, path)
     for level in series.levels:
-        for page in level.pages:
-            if page is None or not _is_written(page):
+        for part in level.pages:
+            if part is None or not _is_written(part):
                 raise ImageError(_damaged(path))
-            _check_ends(page, size, path)
+            _check_ends(part, size, path)
 
 
 def _check_ends(page: tifffile.TiffPage | tifffile.TiffFrame, size: int, path: Path) -> None:
