@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -35,11 +36,10 @@ def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = 
     dict
         Keyword arguments of a layer: scale, translate, rotate, shear, affine and units.
     """
-    data_to_physical = image._transforms["data2physical"]  # the public parts, already composed
+    linear = Affine(scale=image.scale, rotate=image.rotate, shear=image.shear, ndim=2).linear_matrix
     return {
         "scale": np.asarray(image.scale) * np.asarray(scale),
-        "translate": data_to_physical.linear_matrix @ np.asarray(translate, float)
-        + np.asarray(image.translate),
+        "translate": linear @ np.asarray(translate, float) + np.asarray(image.translate),
         "rotate": image.rotate,
         "shear": image.shear,
         "affine": image.affine.affine_matrix,

@@ -37,24 +37,14 @@ def autosave_folder(session: Session, fingerprint: str) -> Path:
     return root / fingerprint[:16]
 
 
-def make_sidecar(record: ImageRecord) -> SeedSidecar:
-    """Return what goes beside a record's seeds; `write_seeds` counts them and notes the time.
-
-    Raises
-    ------
-    SeedsError
-        The image has not been read yet.
-    """
-    if record.slide is None:
-        raise SeedsError(
-            f"{record.name!r} is still being read, so its seeds have no place yet; try again soon."
-        )
+def make_sidecar(record: ImageRecord, slide: Slide) -> SeedSidecar:
+    """Return what goes beside a record's seeds; `write_seeds` counts them and notes the time."""
     localization = record.result.localization if record.result is not None else None
     threshold = None
     if localization is not None:
         threshold = localization.threshold if record.threshold is None else record.threshold
     return SeedSidecar(
-        image=SeedImage.of(record.slide),
+        image=SeedImage.of(slide),
         level=record.seeds_level,
         scale=record.seeds_scale,
         translate=record.seeds_translate,

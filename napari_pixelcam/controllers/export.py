@@ -14,6 +14,7 @@ from napari_pixelcam import seedfiles
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
+from napari_pixelcam.images import slide_of, source_of
 from pixelcam.errors import PixelCAMError
 
 
@@ -120,21 +121,19 @@ Step = Callable[[], list[Path]]
 
 
 def seeds_step(record: ImageRecord, folder: Path, choices: ExportChoices) -> Step:
-    """Return the writer of a record's seeds; an image that is no file goes along, for fine-tuning needs it.
-
-    Raises
-    ------
-    PixelCAMError
-        The image has not been read yet.
-    """
+    """Return the writer of a record's seeds; an image that is no file goes along, for the job needs it."""
     assert record.seeds is not None
-    sidecar, slide = seedfiles.make_sidecar(record), record.slide
-    assert slide is not None
+    source = source_of(record.layer)
     labels = np.array(record.seeds.data, copy=True)
     formats = tuple(
         name for name, wanted in (("png", choices.seeds_png), ("npz", choices.seeds_npz)) if wanted
     )
-    return lambda: seedfiles.save(folder, labels, sidecar, slide, formats)
+
+    def write() -> list[Path]:
+        slide = record.slide or slide_of(source)
+        return seedfiles.save(folder, labels, seedfiles.make_sidecar(record, slide), slide, formats)
+
+    return write
 
 
 def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices) -> list[Step]:

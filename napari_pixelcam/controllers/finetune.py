@@ -92,6 +92,8 @@ class FinetuneController:
     ----------
     session, seeds, localize
         The dock's shared state and the sections that it works with.
+    options
+        Further options of ``pixelcam finetune`` for the jobs, beyond those of the form.
     """
 
     changed = Signal(object)
@@ -101,8 +103,15 @@ class FinetuneController:
     ended = Signal(str, str)
     """The job ended without a model: level and one sentence."""
 
-    def __init__(self, session: Session, seeds: SeedsController, localize: LocalizeController) -> None:
+    def __init__(
+        self,
+        session: Session,
+        seeds: SeedsController,
+        localize: LocalizeController,
+        options: tuple[str, ...] = (),
+    ) -> None:
         self.session = session
+        self.options = options
         self.seeds = seeds
         self.localize = localize
         self.progress = TuneProgress()
@@ -141,6 +150,7 @@ class FinetuneController:
             *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
             *("--epochs", str(settings.epochs), "--rate", repr(settings.learning_rate)),
             *("--device", device, "--name", settings.name),
+            *self.options,
         ]
         self.session.background.submit(
             partial(_launch, job, settings.name, steps, arguments),

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -31,7 +30,6 @@ from napari_pixelcam.seedgrid import (
     seed_grid,
 )
 from pixelcam.errors import PixelCAMError, SeedsError
-from pixelcam.export import SeedSidecar
 from pixelcam.slides import Slide
 
 Brush = Literal["foreground", "background", "eraser"]
@@ -323,11 +321,16 @@ class SeedsController:
     def _prepare_save(self, record: ImageRecord) -> Save:
         if record.seeds is None:
             return lambda: None
-        sidecar = seedfiles.make_sidecar(record)
-        assert record.slide is not None
-        folder = seedfiles.autosave_folder(self.session, sidecar.image.fingerprint)
         labels = np.array(record.seeds.data, copy=True)
-        return partial(_save, folder, labels, sidecar, record.slide)
+        source = source_of(record.layer)
+
+        def save() -> None:
+            # A stroke may come before the image has been read and known; then that is done here.
+            slide = record.slide or slide_of(source)
+            folder = seedfiles.autosave_folder(self.session, slide.fingerprint)
+            seedfiles.save(folder, labels, seedfiles.make_sidecar(record, slide), slide)
+
+        return save
 
     def _on_saved(self, record: Any, moment: datetime) -> None:
         self._saved[record] = moment
@@ -412,10 +415,6 @@ class SeedsController:
         if added:
             self.restored.emit(record, added)
         self._emit()
-
-
-def _save(folder: Path, labels: NDArray[np.uint8], sidecar: SeedSidecar, slide: Slide) -> None:
-    seedfiles.save(folder, labels, sidecar, slide)
 
 
 def _brush_of(layer: Labels, *, active: bool) -> Brush | None:

@@ -56,6 +56,8 @@ class PixelCAMDock(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.setObjectName("PixelCAM")
+        # napari hands plugins a proxy whose layers are proxies too: none is the layer that events name.
+        napari_viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = napari_viewer
         self.background = QtBackground()
         self.session = Session(napari_viewer, self.background, load_preferences())

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPoint, QPointF, QSize, Qt
-from qtpy.QtGui import QPainter, QPaintEvent, QPolygonF
-from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton, QWidget
-from superqt import QLabeledDoubleSlider
+from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton
 from superqt.utils import signals_blocked
 
 from napari_pixelcam.controllers.threshold import ThresholdController, ThresholdState
 from napari_pixelcam.overlays import PROBABILITY, TWO_COLOURS
 from napari_pixelcam.palette import BACKGROUND, FOREGROUND
 from napari_pixelcam.widgets.section import Section, button, note, row
-from napari_pixelcam.widgets.theme import Tones
+from napari_pixelcam.widgets.threshold_slider import DefaultMark, ThresholdSlider
 
 
 class ThresholdSection(Section):
@@ -21,15 +18,7 @@ class ThresholdSection(Section):
     def __init__(self, controller: ThresholdController) -> None:
         super().__init__("3   Threshold")
         self._controller = controller
-        self.slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(0, 1)
-        self.slider.setDecimals(3)
-        self.slider.setSingleStep(0.01)
-        self.slider.setPageStep(0.1)
-        self.slider.setToolTip(
-            "Pixels at or above this probability are foreground. Arrow keys move it by 0.01."
-        )
-        self.slider.setAccessibleName("Threshold")
+        self.slider = ThresholdSlider()
         self.mark = DefaultMark(self.slider)
         label = QLabel("&Threshold")
         label.setBuddy(self.slider)
@@ -81,44 +70,3 @@ class ThresholdSection(Section):
 def _area(square_millimetres: float) -> str:
     digits = 1 if square_millimetres >= 10 else 2 if square_millimetres >= 0.1 else 4
     return f"{square_millimetres:.{digits}f} mm²"
-
-
-class DefaultMark(QWidget):
-    """A small mark under a slider's groove at one value."""
-
-    def __init__(self, slider: QLabeledDoubleSlider) -> None:
-        super().__init__()
-        self._slider = slider
-        self._value: float | None = None
-        self._tones = Tones.of("dark")
-        self.setFixedHeight(8)
-
-    def show_default(self, value: float | None) -> None:
-        """Mark this value, or none."""
-        self._value = value
-        self.setToolTip("" if value is None else f"The model's default, {value:.2f}")
-        self.update()
-
-    def set_tones(self, tones: Tones) -> None:
-        """Take the colours of another theme."""
-        self._tones = tones
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        """Return a thin strip."""
-        return QSize(50, 8)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw a small triangle below the groove."""
-        if self._value is None:
-            return
-        groove = self._slider._slider  # the bare slider inside superqt's labelled one
-        left = self.mapFromGlobal(groove.mapToGlobal(QPoint(0, 0))).x()
-        handle = 12
-        x = left + handle / 2 + (groove.width() - handle) * self._value
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._tones.text)
-        painter.drawPolygon(QPolygonF([QPointF(x, 0), QPointF(x - 4, 7), QPointF(x + 4, 7)]))
-        painter.end()

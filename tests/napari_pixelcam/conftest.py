@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManifest
 
+import napari_pixelcam
 from napari_pixelcam import backend
+from napari_pixelcam.preferences import Preferences
 from pixelcam.errors import PixelCAMError
 from tests.napari_pixelcam.helpers import Bench, FakeLocalizer, tissue
 
@@ -37,3 +41,57 @@ def bench(fake):
 def failing():
     """Return a failure as the core words it."""
     return PixelCAMError("The scanner ate the slide; feed it another.")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """Return a real checkpoint: a small network that has learned nothing yet."""
+    import torch
+
+    from pixelcam.model import ModelCard, save_checkpoint
+
+    torch.manual_seed(0)
+    card = ModelCard(
+        encoder="mobilenetv2_035",
+        classes=("benign", "malignant"),
+        input_size=96,
+        name="tiny",
+        levels=(0, 1, 2),
+    )
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_checkpoint(path, card.build(), card)
+    return path
+
+
+@pytest.fixture
+def tiny(tiny_checkpoint, user_folder, monkeypatch):
+    """Put the tiny model among the user's, and make it the one that docks choose."""
+    from napari_pixelcam.widgets import dock
+
+    models = user_folder / "models"
+    models.mkdir()
+    shutil.copy(tiny_checkpoint, models / "tiny.safetensors")
+    monkeypatch.setattr(dock, "load_preferences", lambda: Preferences(model="tiny", device="cpu"))
+    return "tiny"
+
+
+@pytest.fixture
+def open_dock(make_napari_viewer_proxy, npe2pm, qtbot):
+    """Return a function that opens the dock as the Plugins menu does, and waits until it knows its models."""
+    npe2pm.register(PluginManifest.from_file(Path(napari_pixelcam.__file__).with_name("napari.yaml")))
+    docks = []
+
+    def open_one(*images, viewer=None):
+        viewer = viewer or make_napari_viewer_proxy()
+        for data, options in images:
+            viewer.add_image(data, **options)
+        _, dock = viewer.window.add_plugin_dock_widget("napari-pixelcam", "PixelCAM")
+        dock = getattr(dock, "__wrapped__", dock)
+        qtbot.waitUntil(lambda: dock.session.catalogue is not None, timeout=30_000)
+        docks.append(dock)
+        return viewer, dock
+
+    yield open_one
+    for dock in docks:
+        dock.close_down()
+    docks.clear()

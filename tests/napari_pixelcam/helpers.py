@@ -30,9 +30,11 @@ def tissue(height: int = 96, width: int = 128) -> np.ndarray:
 
 
 class FakeLocalizer:
-    """Says that dark is foreground, in as many steps as it is told to; `tilt` tells one model from another."""
+    """Says that dark is foreground, in as many steps as it is told; `tilt` tells models apart."""
 
-    def __init__(self, *, tilt: float = 0.0, steps: int = 2, downsample: int = 1, error: Exception | None = None):
+    def __init__(
+        self, *, tilt: float = 0.0, steps: int = 2, downsample: int = 1, error: Exception | None = None
+    ):
         self.tilt, self.steps, self.downsample, self.error = tilt, steps, downsample, error
         self.on_step = lambda step: None
 

@@ -38,7 +38,10 @@ def test_each_map_pixel_maps_to_the_world_point_of_the_image_pixel_it_was_made_f
         for point in corners(layer.data.shape):
             on_image = np.array(point) * downsample + (downsample - 1) / 2
             np.testing.assert_allclose(
-                layer.data_to_world(point), image.data_to_world(on_image), atol=1e-9, err_msg=f"{role} {point}"
+                layer.data_to_world(point),
+                image.data_to_world(on_image),
+                atol=1e-9,
+                err_msg=f"{role} {point}",
             )
         assert layer.units == image.units
 

@@ -27,7 +27,12 @@ def opened(path):
 @pytest.fixture
 def tiff(tmp_path):
     path = tmp_path / "scan.ome.tif"
-    metadata = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+    metadata = {
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm",
+    }
     tifffile.imwrite(path, tissue(), photometric="rgb", metadata={"axes": "YXS", **metadata}, ome=True)
     return path
 
