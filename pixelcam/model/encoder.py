@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class EncoderInfo:
     def level_channels(self, level: int) -> int:
         """Return the channels of a level, `FINAL` included."""
         return self.final_channels if level == FINAL else self.channels[level]
+
+    @property
+    def step(self) -> int:
+        """What image sides must be divisible by, for every level's cells to lie where `grid` says."""
+        return self.strides[0] if self.transformer else max(32, *self.strides)
 
     def grid(self, level: int) -> Grid:
         """Return where a level's cells lie in the image; the final map has the last level's stride."""
@@ -115,10 +121,33 @@ def encoder_info(name: str) -> EncoderInfo:
     Raises
     ------
     ConfigError
-        timm does not know the name.
+        timm does not know the name, or the encoder's maps are not what a pixel head needs: some transformers
+        take images of one size only, some CNNs have layers without padding.
     """
     with torch.device("meta"):
-        return Encoder(name).info
+        encoder = Encoder(name)
+        fits = _gives_plain_maps(encoder)
+    if not fits:
+        raise ConfigError(
+            f"The encoder {name} does not give whole maps of images of any size; choose another, "
+            "for example tf_efficientnet_lite0, resnet18 or deit_tiny_patch16_224."
+        )
+    return encoder.info
+
+
+def _gives_plain_maps(encoder: Encoder) -> bool:
+    """Say whether an encoder on the meta device gives maps of the sizes and channels that it announces."""
+    info = encoder.info
+    sides = (8 * info.step, 10 * info.step)
+    levels = [*range(len(info.strides)), FINAL]
+    try:
+        _, maps = encoder.eval()(torch.zeros(1, 3, *sides, device="meta"), levels)
+    except Exception:  # each architecture fails in its own way on sizes that it was not made for
+        return False
+    return all(
+        found.shape == (1, info.level_channels(level), *(side // info.strides[level] for side in sides))
+        for level, found in zip(levels, maps, strict=True)
+    )
 
 
 def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
@@ -168,7 +197,7 @@ def _match_by_order(target: dict[str, Tensor], values: list[Tensor]) -> dict[str
 
 def _create(name: str, output_stride: int | None, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ConfigError(f"timm has no encoder named {name!r}{hint}.")
     options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
@@ -212,7 +241,7 @@ def _describe(name: str, body: Any) -> EncoderInfo:
         channels=tuple(int(entry["num_chs"]) for entry in entries),
         strides=tuple(int(entry["reduction"]) for entry in entries),
         modules=tuple(str(entry["module"]) for entry in entries),
-        final_channels=int(getattr(body, "head_hidden_size", None) or body.num_features),
+        final_channels=int(body.num_features),  # some have further layers after pooling, which are left out
         side=padding_side(body),
         transformer=_is_vision_transformer(name),
     )

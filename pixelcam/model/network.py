@@ -155,11 +155,7 @@ class PixelCAM(nn.Module):
     @property
     def stride(self) -> int:
         """What image sides must be divisible by."""
-        return (
-            max(32, *self.encoder.info.strides)
-            if not self.encoder.info.transformer
-            else self.encoder.info.strides[0]
-        )
+        return self.encoder.info.step
 
 
 def foreground_probability(pixel_logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Folders as people without rights see them, also where the tests run as root."""
+"""Folders as people without rights see them, also where the tests run as root, and torch on one thread."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def unprivileged_folder():
     os.seteuid(user)
     folder.chmod(0o755)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def one_thread():
+    """Keep torch to one thread: tiny networks are quicker so, and other tests may have the other cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
