@@ -49,7 +49,13 @@ def propose_seeds(
         return labels
     rng = np.random.default_rng(seed)
     low, high = np.quantile(smooth, [confidence, 1 - confidence])
-    for value, candidates in ((FOREGROUND, smooth >= high), (BACKGROUND, smooth <= low)):
+    # A share that is larger than the region itself must not reach past the middle of the map's range.
+    middle = (float(smooth.max()) + float(smooth.min())) / 2
+    chosen = (
+        (FOREGROUND, (smooth >= high) & (smooth > middle)),
+        (BACKGROUND, (smooth <= low) & (smooth < middle)),
+    )
+    for value, candidates in chosen:
         for row, column in _spread(candidates, count, 4 * radius + 1, rng):
             rows, columns = disk((row, column), radius + 0.5, shape=labels.shape)
             free = candidates[rows, columns] & (labels[rows, columns] == 0)

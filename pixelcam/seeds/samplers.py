@@ -131,9 +131,11 @@ def _extremes(
 
 
 def _lowest(known: Tensor, valid: Tensor, share: float) -> Tensor:
+    # The other extreme is never among the lowest, not even in a map of one value all over but for a spot.
     ranked = known.masked_fill(~valid, torch.inf).sort(dim=1).values
     last = (valid.sum(1) * share).long().clamp(min=1, max=known.shape[1]) - 1
-    return ((known <= ranked.gather(1, last[:, None])) & valid).double()
+    below = known < known.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
+    return ((known <= ranked.gather(1, last[:, None])) & below & valid).double()
 
 
 SAMPLERS: dict[str, Callable[[Tensor, Tensor, SamplerSettings, torch.Size], tuple[Tensor, Tensor]]] = {
