@@ -108,7 +108,7 @@ class TrainSettings(_Settings):
         blocks (transformer), at the encoder's own output stride: dilation makes a CPU several times slower.
     input_size
         Side in pixels that images are resized to, regardless of aspect ratio.
-    teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score
+    teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score, teacher_margin
         See `Teacher`; `None` levels take the last but one (CAM: the final map).
     sampler, seeds, low_area, high_area, erosion
         See `SamplerSettings`.
@@ -148,6 +148,7 @@ class TrainSettings(_Settings):
     teacher_scales: tuple[float, ...] = (1.0, 1.5)
     teacher_flips: bool = True
     teacher_score: str = "log-odds"
+    teacher_margin: int = 32
     sampler: str = "extremes"
     seeds: int = 100
     low_area: float = 0.2
@@ -197,11 +198,29 @@ class TrainSettings(_Settings):
         return SamplerSettings(self.sampler, self.seeds, self.low_area, self.high_area, self.erosion)
 
     def teacher_of(self, info: EncoderInfo) -> Teacher:
-        """Return the teacher for an encoder."""
+        """Return the teacher for an encoder.
+
+        Raises
+        ------
+        ConfigError
+            The encoder has no such level.
+        """
         levels = self.teacher_levels
         if levels is None:
             levels = (FINAL,) if self.teacher == "cam" else (len(info.strides) - 2,)
-        return Teacher(self.teacher, levels, self.teacher_scales, self.teacher_flips, self.teacher_score)
+        count = len(info.strides)
+        _need(
+            all(FINAL <= level < count for level in levels),
+            f"the teacher's levels lie in {FINAL}..{count - 1} for {self.encoder}",
+        )
+        return Teacher(
+            self.teacher,
+            levels,
+            self.teacher_scales,
+            self.teacher_flips,
+            self.teacher_score,
+            self.teacher_margin,
+        )
 
 
 @dataclass(frozen=True)

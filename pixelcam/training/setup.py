@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pixelcam.datasets import Dataset
-from pixelcam.errors import DatasetError, RunError
+from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.export.atomic import write_text
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
@@ -57,6 +57,8 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     ------
     DatasetError
         The training images are all of one class.
+    ConfigError
+        The encoder does not fit the input size or the teacher's levels.
     """
     labels = {sample.label for sample in dataset.samples}
     if len(labels) < 2:
@@ -65,6 +67,13 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
             "a classifier needs at least two."
         )
     info = encoder_info(settings.encoder)
+    settings.teacher_of(info)
+    if settings.input_size % info.step:
+        near = max(1, round(settings.input_size / info.step)) * info.step
+        raise ConfigError(
+            f"The input size {settings.input_size} does not fit {settings.encoder}: "
+            f"it must be a multiple of {info.step}, for example {near}."
+        )
     return ModelCard(
         encoder=settings.encoder,
         classes=dataset.classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from pixelcam.model.checkpoint import save_checkpoint
 from pixelcam.model.device import device_memory_guard, resolve_device
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
 from pixelcam.seeds.samplers import draw_seeds
+from pixelcam.teachers import MAP_STRIDE
 from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
@@ -82,7 +84,8 @@ class _Training:
         dataset = open_dataset(settings.dataset, settings.root, "train", settings.fold, settings.scheme)
         self.card = plan_card(settings, dataset)
         self.network = build_network(settings, self.card)
-        self.store_size = -(-settings.input_size * 8 // 7 // 32) * 32
+        step = math.lcm(self.network.stride, 2 * MAP_STRIDE)
+        self.store_size = -(-settings.input_size * 8 // 7 // step) * step
         self.data = load_stack(dataset, self.store_size)
         self.validation = Validation.load(settings)
         self.position = read_position(self.state_path)
@@ -215,7 +218,9 @@ class _Training:
     def _make_teacher_maps(self) -> None:
         self.network.eval()
         teacher = self.settings.teacher_of(self.network.encoder.info)
-        maps = torch.zeros(len(self.data), self.store_size // 4, self.store_size // 4, dtype=torch.float16)
+        maps = torch.zeros(
+            len(self.data), self.store_size // MAP_STRIDE, self.store_size // MAP_STRIDE, dtype=torch.float16
+        )
         batches = torch.arange(len(self.data)).split(max(2, self.settings.batch // 2))
         for step, chosen in enumerate(batches):
             self._obey(self.should_stop())
