@@ -96,6 +96,7 @@ class _Finetuning:
         write_text(run / "config.json", json.dumps(settings.to_dict(), indent=2))
         self.localizer = load_localizer(settings.model, settings.device)
         self.network, self.device = self.localizer.network, self.localizer.device
+        self.side = self._crop_side()
         records = read_seeds(settings.seeds)
         self.painted = [self._prepare(record) for record in records if (record.labels != UNLABELLED).any()]
         if not self.painted:
@@ -116,6 +117,13 @@ class _Finetuning:
             ),
             training={**settings.to_dict(), "seeds": None, "device": None},
         )
+
+    def _crop_side(self) -> int:
+        """Return the side of a crop, which the encoder can take: a multiple of its step."""
+        step, wanted = self.network.stride, self.settings.crop
+        if self.network.encoder.info.transformer:  # it sees best at the size that it was trained at
+            wanted = min(wanted, self.localizer.card.input_size)
+        return -(-wanted // step) * step
 
     def _prepare(self, record: SeedRecord) -> _Painted:
         image = self.localizer.working_image(open_slide(record.image_path))
@@ -172,8 +180,9 @@ class _Finetuning:
             pixel_weight_decay=s.weight_decay,
         )
         self.on_event(Event("started", stage=STAGE, epochs=s.epochs, total=s.steps))
-        best = self._agreement()
-        self.on_event(Event("validation", stage=STAGE, epoch=0, epochs=s.epochs, metrics={"agreement": best}))
+        before = {"agreement": self._agreement()}
+        self.on_event(Event("validation", stage=STAGE, epoch=0, epochs=s.epochs, metrics=before))
+        best = -1.0
         for epoch in range(s.epochs):
             loss = self._run_epoch(epoch, optimizer, teacher)
             agreement = self._agreement()
@@ -181,8 +190,8 @@ class _Finetuning:
             metrics = {"loss": loss, "agreement": agreement}
             self.on_event(Event("epoch", stage=STAGE, epoch=epoch + 1, epochs=s.epochs, metrics=metrics))
             self._save("last")
-            if agreement >= best or epoch == 0:
-                best = max(agreement, best)
+            if agreement >= best:
+                best = agreement
                 self._save("best-loc")
 
     def _run_epoch(self, epoch: int, optimizer: torch.optim.Optimizer, teacher: list[Tensor]) -> float:
@@ -216,7 +225,10 @@ class _Finetuning:
         chosen = [_pick(len(self.painted), generator) for _ in range(s.batch)]
         tiles = [self._crop(self.painted[index], generator) for index in chosen]
         pixels = np.stack(
-            [self.painted[i].image.read(tile, pad_to=s.crop) for i, tile in zip(chosen, tiles, strict=True)]
+            [
+                self.painted[i].image.read(tile, pad_to=self.side)
+                for i, tile in zip(chosen, tiles, strict=True)
+            ]
         )
         images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
         inputs = standardise(recolour(images, MILD, generator), self.card)
@@ -230,12 +242,12 @@ class _Finetuning:
             (inputs.shape[2], inputs.shape[3]),
         )
         painted = torch.stack(
-            [_cut(self.painted[i].labels, t, s.crop) for i, t in zip(chosen, tiles, strict=True)]
+            [_cut(self.painted[i].labels, t, self.side) for i, t in zip(chosen, tiles, strict=True)]
         )
         loss = _balanced(logits, painted.to(self.device))
         if s.teacher_weight:
             maps = torch.stack(
-                [_cut(teacher[i].numpy(), t, s.crop) for i, t in zip(chosen, tiles, strict=True)]
+                [_cut(teacher[i].numpy(), t, self.side) for i, t in zip(chosen, tiles, strict=True)]
             )
             loss = loss + s.teacher_weight * self._teacher_loss(logits, maps, painted, generator)
         known = [k for k, i in enumerate(chosen) if self.painted[i].class_index is not None]
@@ -262,7 +274,7 @@ class _Finetuning:
         centre = places[_pick(len(places), generator)]
         start, stop = [], []
         for axis, length in enumerate(painted.image.shape):
-            side = min(self.settings.crop, length)
+            side = min(self.side, length)
             low = int(np.clip(centre[axis] - _pick(side, generator), 0, length - side))
             start.append(low)
             stop.append(low + side)
@@ -272,15 +284,13 @@ class _Finetuning:
     def _map(self, painted: _Painted) -> Tensor:
         """Return the foreground probability (h, w) at working scale, NaN away from painted pixels."""
         image = painted.image
+        stride = self.network.pixel_head.stride
         tiles = [
             tile
             for tile in self.localizer.plan_tiles(image)
-            if ((painted.places >= np.array(tile.core_start)) & (painted.places < np.array(tile.core_stop)))
-            .all(axis=1)
-            .any()
+            if _any_within(painted.places, np.array(tile.core_start), np.array(tile.core_stop), stride)
         ]
         _, grid = self.localizer.run_tiles(image, tiles, should_stop=self._if_cancelled)
-        stride = self.network.pixel_head.stride
         return resize_map(grid, image.shape, (1 / stride, 1 / stride))
 
     def _if_cancelled(self) -> Stop:
@@ -325,6 +335,13 @@ def _at_working_scale(record: SeedRecord, shape: tuple[int, int]) -> NDArray[np.
     empty = labels[tuple(centres.T)] == UNLABELLED
     labels[tuple(centres[empty].T)] = record.labels[tuple(places[empty].T)]
     return labels
+
+
+def _any_within(
+    places: NDArray[np.intp], start: NDArray[np.intp], stop: NDArray[np.intp], margin: int
+) -> bool:
+    """Say whether a place lies in a tile or so near that the map there is interpolated from the tile."""
+    return bool(((places >= start - margin) & (places < stop + margin)).all(axis=1).any())
 
 
 def _pick(count: int, generator: Generator) -> int:
