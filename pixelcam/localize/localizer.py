@@ -174,11 +174,11 @@ class Localizer:
         class_logits, pixel_logits = self._forward(torch.from_numpy(padded)[None])
         return class_logits[0].float().cpu(), foreground_probability(pixel_logits)[0].cpu()
 
-    @torch.inference_mode()
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with device_memory_guard("choose the device cpu, or close other programs that use it"):
-            self.network.to(self.device)
-            prediction = self.network(normalise(images.to(self.device), self.card))
+            self.network.to(self.device)  # outside of inference mode, or it could never be trained again
+            with torch.inference_mode():
+                prediction = self.network(normalise(images.to(self.device), self.card))
         if not torch.isfinite(prediction.pixel_logits).all():
             raise ImageError(
                 f"The model {self.model.name} gives values that are not numbers on this image; "

@@ -152,7 +152,7 @@ def read_card(path: Path) -> ModelCard:
         )
     try:
         return _card_from_json(header["card"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The metadata of {path.name} is incomplete or damaged ({error}); get the file anew."
         ) from error
@@ -181,11 +181,19 @@ def _card_from_json(text: str) -> ModelCard:
         if key in known
     }
     card = ModelCard(**kept)
-    if len(card.classes) < 2 or not all(isinstance(name, str) for name in card.classes):
+    if not isinstance(card.classes, tuple) or len(card.classes) < 2 or not _all_are(str, card.classes):
         raise ValueError("fewer than two classes")
+    if not isinstance(card.encoder, str) or not _all_are(int, card.levels):
+        raise ValueError("an encoder or levels of another kind")
+    if any(len(v) != 3 or not _all_are((int, float), v) for v in (card.mean, card.std)):
+        raise ValueError("a normalisation of other than three channels")
     if card.input_size < 16 or not 0 <= card.threshold <= 1:
         raise ValueError("an input size or threshold out of range")
     return card
+
+
+def _all_are(kind: type | tuple[type, ...], values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:

@@ -1,10 +1,10 @@
 """Where the cells of a feature map lie in the image, and moving maps from one grid to another.
 
 A pixel's centre is at its integer index. Cell i of a plain grid of stride s is centred at
-``s * i + (s - 1) / 2``. That of an encoder's map need not be: a 3x3 convolution of stride 2 that pads one pixel
-on both sides centres its output i on input 2 i, one that pads as TensorFlow does (only after) on 2 i + 1. Over
-four such layers that is a shift of 7.5 pixels to either side, visible in any overlay, so it is undone wherever
-a map leaves the encoder.
+``s * i + (s - 1) / 2``. That of an encoder's map need not be: a 3x3 convolution of stride 2 that pads one
+pixel on both sides centres its output i on input 2 i, one that pads as TensorFlow does (only after) on
+2 i + 1. Over four such layers that is a shift of 7.5 pixels to either side, visible in any overlay, so it is
+undone wherever a map leaves the encoder.
 """
 
 from __future__ import annotations

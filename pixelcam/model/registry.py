@@ -88,7 +88,9 @@ def _from_hub(identifier: str) -> Path:
         )
     filename = parts[2] if len(parts) == 3 else f"model{SUFFIX}"
     repository = "/".join(parts[:2])
-    local = user_dir() / "models" / f"{parts[1]}{SUFFIX}"
+    # Two files of one repository must not take each other's place.
+    name = parts[1] if len(parts) == 2 else f"{parts[1]}-{filename.removesuffix(SUFFIX)}"
+    local = user_dir() / "models" / f"{name}{SUFFIX}"
     try:
         return Path(hf_hub_download(repository, filename))
     except Exception as error:  # the hub client raises many kinds, all of which mean: not obtained
@@ -96,7 +98,7 @@ def _from_hub(identifier: str) -> Path:
             return local
         raise ModelNotFoundError(
             f"{repository} cannot be fetched from the Hugging Face hub; download its {filename} on a machine "
-            f"that can and put it at {local}, then use the model name {parts[1]!r}."
+            f"that can and put it at {local}, then use the model name {name!r}."
         ) from error
 
 
