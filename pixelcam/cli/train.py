@@ -42,6 +42,10 @@ def train(
     input_size: Annotated[
         int | None, typer.Option(help="Side in pixels that images are resized to.", rich_help_panel=DATA)
     ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Microns per pixel of the images, where unknown.", rich_help_panel=DATA),
+    ] = None,
     augment: Annotated[
         Literal["strong", "paper"] | None,
         typer.Option(help="Strong colour augmentation, or the paper's mild one.", rich_help_panel=DATA),
@@ -91,6 +95,10 @@ def train(
     teacher_score: Annotated[
         str | None, typer.Option(help="What its gradients are taken of.", rich_help_panel=TEACHER)
     ] = None,
+    teacher_margin: Annotated[
+        int | None,
+        typer.Option(help="Mirrored pixels around the image that it sees.", rich_help_panel=TEACHER),
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="How seeds are drawn from the map.", rich_help_panel=SEEDS)
     ] = None,
@@ -121,6 +129,10 @@ def train(
     ] = None,
     head_factor: Annotated[
         float | None, typer.Option(help="How much faster the heads learn.", rich_help_panel=LEARNING)
+    ] = None,
+    pixel_factor: Annotated[
+        float | None,
+        typer.Option(help="How much faster yet the pixel head learns.", rich_help_panel=LEARNING),
     ] = None,
     momentum: Annotated[
         float | None, typer.Option(help="Nesterov momentum.", rich_help_panel=LEARNING)
@@ -170,6 +182,7 @@ def train(
         "fold": fold,
         "scheme": scheme,
         "input_size": input_size,
+        "mpp": mpp,
         "augment": augment,
         "encoder": encoder,
         "weights": weights,
@@ -182,6 +195,7 @@ def train(
         "teacher_scales": numbers(teacher_scales, float),
         "teacher_flips": teacher_flips,
         "teacher_score": teacher_score,
+        "teacher_margin": teacher_margin,
         "sampler": sampler,
         "seeds": seeds,
         "low_area": low_area,
@@ -193,6 +207,7 @@ def train(
         "rate_classifier": rate_classifier,
         "rate_joint": rate_joint,
         "head_factor": head_factor,
+        "pixel_factor": pixel_factor,
         "momentum": momentum,
         "weight_decay": weight_decay,
         "pixel_weight_decay": pixel_weight_decay,

@@ -26,6 +26,7 @@ from pixelcam.slides import Slide, open_slide
 
 CORE = 768
 CONTEXT = 128
+ASSUMED_MPP = 0.5
 MAX_WORKING_SCALE = 8.0
 """The most an image is enlarged to reach the model's pixel size: past it, the pixel size is surely wrong."""
 
@@ -92,10 +93,17 @@ class Localizer:
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:
-        """Return the slide at the model's pixel size where both are known, else as it is."""
-        scale = 1.0
+        """Return the slide at the model's pixel size.
+
+        Where one of the two pixel sizes is unknown, the image is taken for one field of view like those
+        that the model was trained on and brought to their size, but not below the size that it has at
+        `ASSUMED_MPP`, the usual scan at 20x, and never enlarged.
+        """
         if slide.mpp is not None and self.card.mpp is not None:
             scale = min(slide.mpp / self.card.mpp, MAX_WORKING_SCALE)
+        else:
+            floor = ASSUMED_MPP / (self.card.mpp or 2 * ASSUMED_MPP)
+            scale = min(max(self.card.input_size / min(slide.height, slide.width), floor), 1.0)
         return WorkingImage(slide, (max(1, round(slide.height * scale)), max(1, round(slide.width * scale))))
 
     def plan_tiles(self, working: WorkingImage) -> list[Tile]:

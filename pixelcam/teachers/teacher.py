@@ -45,12 +45,15 @@ class Teacher:
     scales: tuple[float, ...] = (1.0,)
     flips: bool = False
     score: str = "logit"
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in TEACHERS:
             raise ConfigError(f"There is no teacher {self.method!r}; choose one of: {', '.join(TEACHERS)}.")
         if self.score not in ("logit", "log-odds"):
             raise ConfigError(f"A teacher's score is logit or log-odds, not {self.score!r}.")
+        if self.margin < 0 or self.margin % MAP_STRIDE:
+            raise ConfigError(f"A teacher's margin is a multiple of {MAP_STRIDE} pixels, not {self.margin}.")
         if not self.levels or not self.scales or min(self.scales) <= 0:
             raise ConfigError("A teacher needs at least one level and one scale above 0.")
         if self.method == "cam" and self.levels != (FINAL,):
@@ -73,6 +76,8 @@ class Teacher:
         maps
             (n, h / 4, w / 4) float32 in [0, 1], each scaled to its own minimum and maximum, on a plain grid.
         """
+        margin = min(self.margin, (min(images.shape[2:]) - 1) // MAP_STRIDE * MAP_STRIDE)
+        images = functional.pad(images, (margin, margin, margin, margin), mode="reflect")
         size = (images.shape[2] // MAP_STRIDE, images.shape[3] // MAP_STRIDE)
         total = torch.zeros(len(images), *size, device=images.device)
         for scale in self.scales:
@@ -81,7 +86,8 @@ class Teacher:
                 flipped = torch.flip(scaled, axes) if axes else scaled
                 for found in self._one_pass(network, flipped, labels, size):
                     total += torch.flip(found, [axis - 1 for axis in axes]) if axes else found
-        return min_max(total)
+        rim = margin // MAP_STRIDE
+        return min_max(total[:, rim : size[0] - rim, rim : size[1] - rim])
 
     def _one_pass(
         self, network: PixelCAM, images: Tensor, labels: Tensor, size: tuple[int, int]
@@ -97,7 +103,7 @@ class Teacher:
         if self.method == "cam":
             with torch.no_grad():
                 final, _ = network.encoder(images)
-            return [class_activation_map(final, network.image_head.classify.weight[labels])]
+            return [class_activation_map(final, network.image_head.classify.weight.detach()[labels])]
         with _captured(network, self.levels) as captured, torch.enable_grad():
             images = images.detach().requires_grad_()  # so that a frozen encoder has a graph too
             final, _ = network.encoder(images)

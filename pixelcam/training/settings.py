@@ -108,8 +108,10 @@ class TrainSettings(_Settings):
         blocks (transformer), at the encoder's own output stride: dilation makes a CPU several times slower.
     input_size
         Side in pixels that images are resized to, regardless of aspect ratio.
+    mpp
+        Microns per pixel of the images as they are on disk, where the data set does not say.
     teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score, teacher_margin
-        See `Teacher`; `None` levels take the last but one (CAM: the final map).
+        See `Teacher`; `None` levels take the last two (CAM: the final map).
     sampler, seeds, low_area, high_area, erosion
         See `SamplerSettings`.
     augment
@@ -143,16 +145,17 @@ class TrainSettings(_Settings):
     output_stride: int | None = None
     standardise: bool = True
     input_size: int = 224
+    mpp: float | None = None
     teacher: str = "layercam-abs"
     teacher_levels: tuple[int, ...] | None = None
-    teacher_scales: tuple[float, ...] = (1.0, 1.5)
-    teacher_flips: bool = True
+    teacher_scales: tuple[float, ...] = (1.5,)
+    teacher_flips: bool = False
     teacher_score: str = "log-odds"
     teacher_margin: int = 32
     sampler: str = "extremes"
     seeds: int = 100
-    low_area: float = 0.2
-    high_area: float = 0.2
+    low_area: float = 0.3
+    high_area: float = 0.3
     erosion: int = 11
     augment: str = "strong"
     epochs_classifier: int = 30
@@ -161,7 +164,7 @@ class TrainSettings(_Settings):
     rate_classifier: float = 0.005
     rate_joint: float = 0.001
     head_factor: float = 10.0
-    pixel_factor: float = 1.0
+    pixel_factor: float = 3.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
     pixel_weight_decay: float = 0.1
@@ -179,6 +182,7 @@ class TrainSettings(_Settings):
         _need(32 <= self.input_size <= 2048, "input_size lies between 32 and 2048 pixels")
         _need(self.epochs_classifier >= 0 and self.epochs_joint >= 0, "the numbers of epochs are 0 or more")
         _need(self.epochs_classifier + self.epochs_joint > 0, "at least one stage needs an epoch")
+        _need(self.mpp is None or 0.01 <= self.mpp <= 100, "mpp lies between 0.01 and 100 microns")
         _need(self.batch >= 2, "batch is at least 2, because batch statistics need two images")
         _need(
             min(self.rate_classifier, self.rate_joint, self.head_factor, self.pixel_factor) > 0,
@@ -207,7 +211,8 @@ class TrainSettings(_Settings):
         """
         levels = self.teacher_levels
         if levels is None:
-            levels = (FINAL,) if self.teacher == "cam" else (len(info.strides) - 2,)
+            last = len(info.strides) - 1
+            levels = (FINAL,) if self.teacher == "cam" else (last - 1, last)
         count = len(info.strides)
         _need(
             all(FINAL <= level < count for level in levels),

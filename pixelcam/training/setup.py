@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from pixelcam.datasets import Dataset
+from pixelcam.datasets.reading import image_size
 from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.export.atomic import write_text
 from pixelcam.model.checkpoint import ModelCard
@@ -79,6 +81,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         classes=dataset.classes,
         input_size=settings.input_size,
         name=settings.name or f"{dataset.name}-{settings.encoder}",
+        mpp=_working_mpp(settings, dataset),
         output_stride=settings.output_stride,
         standardise=settings.standardise,
         levels=settings.levels or default_levels(info),
@@ -92,6 +95,17 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         licence=settings.licence,
         description=settings.description,
     )
+
+
+def _working_mpp(settings: TrainSettings, dataset: Dataset) -> float | None:
+    """Return microns per pixel of the images once they are resized to the input size, on average."""
+    mpp = settings.mpp or dataset.mpp
+    if mpp is None:
+        return None
+    sides = [
+        math.sqrt(width * height) for width, height in (image_size(each.image) for each in dataset.samples)
+    ]
+    return mpp * sum(sides) / len(sides) / settings.input_size
 
 
 def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:
