@@ -108,6 +108,7 @@ def work(
     """
     from pixelcam.jobs import Run, host_job
     from pixelcam.model.registry import check_new_name, register_model
+    from pixelcam.training.engine import keep_freed_memory
     from pixelcam.training.setup import refuse_other_settings
 
     if name is not None:
@@ -115,6 +116,7 @@ def work(
     run = run.expanduser().absolute()
     refuse_other_settings(run, settings)  # before the folder's record says that a job failed there
     arguments = tuple(sys.argv[1:])
+    keep_freed_memory()
     with (
         show_progress(as_json) as sink,
         host_job(run, arguments, on_event=sink, describe=describe) as job,
