@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,18 @@ def command(capfd):
         return Ending(code, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """A tiny network is faster on one core than on several, and much so where others work on them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
