@@ -21,6 +21,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the screenshots and exported files.")] = Path(
         "demo-output"
     ),
+    window: Annotated[
+        bool | None,
+        typer.Option("--window/--no-window", help="Show a window; by default, if there is a screen."),
+    ] = None,
 ) -> None:
     """Open napari on a sample image, localized; with no screen, go through the whole loop by itself."""
     if importlib.util.find_spec("napari") is None:
@@ -28,7 +32,7 @@ def demo(
     if not any(importlib.util.find_spec(name) for name in ("PyQt6", "PySide6")):
         raise PixelCAMError(NEEDS_WINDOW.format("a Qt binding (PyQt6 or PySide6)"))
     # Not an import statement: this package knows nothing of the plugin but its name.
-    window = importlib.import_module("napari_pixelcam.demo")
-    code = window.main(out)
+    stage = importlib.import_module("napari_pixelcam.demo")
+    code = stage.main(out, window)
     if code:
         raise typer.Exit(int(code))

@@ -13,7 +13,7 @@ import typer
 from pixelcam.cli import options
 from pixelcam.cli.console import print_error, print_json, print_note
 from pixelcam.cli.failures import describe
-from pixelcam.cli.inputs import refuse_same_stems
+from pixelcam.cli.inputs import is_folder, list_folder, refuse_same_stems
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import ConfigError, ImageError
 
@@ -90,12 +90,14 @@ def _sources(path: Path) -> list[Path]:
     """Return the summaries and sidecars that a path stands for."""
     from pixelcam.export.reading import is_summary
 
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     found = [
         file
-        for file in sorted(path.glob("*.json"))
-        if not file.name.startswith(".") and (file.name.endswith(SEEDS_ENDING) or is_summary(file))
+        for file in list_folder(path)
+        if file.suffix == ".json"
+        and not file.name.startswith(".")
+        and (file.name.endswith(SEEDS_ENDING) or is_summary(file))
     ]
     if not found:
         raise ImageError(f"There are neither results of localize nor seeds in {path}.")

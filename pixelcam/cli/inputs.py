@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def gather_images(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        for image in _images_in(path) if path.is_dir() else [path]:
+        for image in _images_in(path) if is_folder(path) else [path]:
             found.setdefault(image.absolute(), image)
     return list(found.values())
 
@@ -60,14 +61,33 @@ def refuse_same_stems(images: Iterable[Path]) -> None:
             )
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; one that may not be looked at is none, and opening it will tell."""
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises where permission is missing
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted.
+
+    Raises
+    ------
+    ImageError
+        The folder may not be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ImageError(f"{folder} cannot be read: {error.strerror}.") from error
+
+
 def _images_in(folder: Path) -> list[Path]:
     images = [
         path
-        for path in sorted(folder.iterdir())
+        for path in list_folder(folder)
         if path.suffix.lower() in SUFFIXES
         and not path.name.startswith(".")
         and not path.name.lower().endswith(OWN_ENDINGS)
-        and path.is_file()
+        and os.path.isfile(path)  # noqa: PTH113 - as above
     ]
     if not images:
         raise ImageError(f"There is no image in the folder {folder}.")

@@ -150,10 +150,11 @@ def test_the_demo_passes_on_how_it_went(command, monkeypatch, tmp_path):
 
     asked = []
 
-    def play(out):
-        asked.append(out)
+    def play(out, interactive):
+        asked.append((out, interactive))
         return 1
 
     monkeypatch.setattr(importlib, "import_module", lambda name: types.SimpleNamespace(main=play))
     assert command("demo", "--out", tmp_path).code == 1
-    assert asked == [tmp_path]
+    assert command("demo", "--out", tmp_path, "--no-window").code == 1
+    assert asked == [(tmp_path, None), (tmp_path, False)]

@@ -135,6 +135,20 @@ def test_a_read_only_folder_is_told_before_the_model_is_loaded(localize, tissue,
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_folder_that_one_may_not_write_to_is_told(command, tissue, unprivileged_folder):
+    unprivileged_folder.become_nobody()  # who may not look at the image either, nor stop because of it
+    ending = command("localize", tissue, "--out", unprivileged_folder / "out")
+    assert ending.failed_with("out", "not permitted")
+    assert list(unprivileged_folder.iterdir()) == []
+
+
+def test_a_folder_of_images_that_one_may_not_read_is_told(command, tmp_path, unprivileged_folder):
+    inner = unprivileged_folder / "scans"
+    inner.mkdir(mode=0o700)
+    unprivileged_folder.become_nobody()
+    assert command("localize", inner, "--out", tmp_path).failed_with("scans", "permission")
+
+
 def test_a_full_disk_leaves_the_earlier_results_whole(localize, tissue, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert localize(tissue).code == 0
