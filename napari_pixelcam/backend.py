@@ -24,8 +24,26 @@ class Catalogue:
     home: Path
 
 
+def keep_triton_out() -> None:
+    """Keep torch from loading triton where that would kill the process.
+
+    Mesa's software and AMD drivers bring a libLLVM; triton brings another, and loading it beside the first ends in a
+    segmentation fault. napari has drawn before a model is asked for, so Mesa's is there first. Only compiled models
+    need triton, and the viewer runs none; jobs run in processes of their own.
+    """
+    if "triton" in sys.modules or not sys.platform.startswith("linux"):
+        return
+    try:
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    if "libLLVM" in mapped:
+        sys.modules["triton"] = None  # type: ignore[assignment] - Python's own way to say: not importable
+
+
 def read_catalogue() -> Catalogue:
     """Return the models and devices at hand. Imports torch, so call it away from the interface's thread."""
+    keep_triton_out()
     from pixelcam.model import available_devices, list_models, user_dir
 
     return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()), user_dir())

@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 from rich.console import Console
 from rich.table import Table
+from superqt.utils import WorkerBase
 
 from napari_pixelcam.demo import SIZE
 from napari_pixelcam.preferences import PLUGIN
@@ -67,7 +68,7 @@ class Walk:
     def localize(self) -> None:
         """Press Localize and wait for the map."""
         _click(self.dock.localize.run_button)
-        _wait(lambda: not self.dock.localize_controller.running, 90, "the localization")
+        _wait(lambda: not self.dock.localize_controller.running, 240, "the localization")
         _check(self.dock.localize.status.level == "good", self.dock.localize.status.text)
 
     def shoot(self, name: str, section: QWidget | None = None) -> None:
@@ -102,6 +103,7 @@ def walk(out: Path) -> int:
     viewer = napari.Viewer(title="PixelCAM", show=False)
     viewer.window._qt_window.resize(*SIZE)
     viewer.window.show()
+    viewer.window._qt_window.resize(*SIZE)
     state = Walk(out, viewer)
     table = Table(title="napari-pixelcam demo", title_justify="left")
     for column in ("station", "checked", "result"):
@@ -122,6 +124,7 @@ def walk(out: Path) -> int:
     if hasattr(state, "dock"):
         state.dock.close_down()
     viewer.close()
+    WorkerBase.await_workers()  # a thread that still imports would crash the exit
     console = Console()
     console.print(table)
     console.print(f"{time.monotonic() - started:.0f} s in all; screenshots and exported files are in", out)
@@ -131,7 +134,7 @@ def walk(out: Path) -> int:
 def _open(state: Walk) -> str:
     open_sample(state.viewer)
     state.dock = open_dock(state.viewer)
-    _wait(lambda: state.dock.session.catalogue is not None, 90, "the list of models")
+    _wait(lambda: state.dock.session.catalogue is not None, 240, "the list of models")
     image = state.viewer.layers[0]
     _check(image.rgb and image.data.shape == (512, 512, 3), "the sample did not open as a colour image")
     _check(state.dock.localize.run_button.isEnabled(), state.dock.localize.status.text)
@@ -243,10 +246,10 @@ def _finetune(state: Walk) -> str:
     dock.finetune.epochs.value = EPOCHS
     _click(dock.finetune.run_button)
     _check(not dock.session.localizers.loaded, "the viewer kept its model in memory")
-    _wait(lambda: len(dock.finetune.plot.losses) >= EPOCHS * 4, 150, "the job's losses")
+    _wait(lambda: len(dock.finetune.plot.losses) >= EPOCHS * 4, 400, "the job's losses")
     state.shoot("7-finetune", dock.finetune)
     old = dock.session.model
-    _wait(lambda: dock.session.model != old or not dock.finetune_controller.progress.busy, 150, "the job")
+    _wait(lambda: dock.session.model != old or not dock.finetune_controller.progress.busy, 400, "the job")
     _wait(lambda: dock.session.model != old, 20, f"the new model ({dock.finetune.status.text})")
     agreement = dock.finetune_controller.progress.agreement
     _check(max(agreement) > agreement[0] or agreement[0] == 100, f"the job learned nothing: {agreement}")

@@ -58,8 +58,13 @@ class Section(QWidget):
         QTimer.singleShot(0, self._line_up)
 
     def _line_up(self) -> None:
+        # magicgui measures its labels in the program's font, which is smaller than that of napari's theme.
         for form in self._forms:
-            form._unify_label_widths()
+            width = max(self.fontMetrics().horizontalAdvance(field.label) for field in form) + 14
+            for field in form:
+                labelled = field._labeled_widget()
+                if labelled is not None:
+                    labelled.label_width = width
 
     def set_tones(self, tones: Tones) -> None:
         """Take the colours of another theme."""
