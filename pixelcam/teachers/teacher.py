@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL
-from pixelcam.model.geometry import Grid, move_to_grid
+from pixelcam.model.geometry import Grid, interpolation_matrix
 from pixelcam.model.network import PixelCAM
 from pixelcam.teachers.maps import GRADIENT_METHODS, TEACHERS, class_activation_map, min_max
 
@@ -95,9 +95,12 @@ class Teacher:
         ratio = size[0] * MAP_STRIDE / images.shape[2], size[1] * MAP_STRIDE / images.shape[3]
         for level, found in zip(self.levels, self._raw(network, images, labels), strict=True):
             grid = network.encoder.info.grid(level)
-            # The cells' places in the rescaled image, told in pixels of the image itself.
-            source = Grid(grid.stride * ratio[0], (grid.offset + 0.5) * ratio[0] - 0.5)
-            yield move_to_grid(min_max(found), source, Grid.plain(MAP_STRIDE), size)
+            # The cells' places in the rescaled image, told in pixels of the image itself, along each axis.
+            rows, columns = (Grid(grid.stride * r, (grid.offset + 0.5) * r - 0.5) for r in ratio)
+            target = Grid.plain(MAP_STRIDE)
+            vertical = interpolation_matrix(rows, found.shape[1], target, size[0], found)
+            horizontal = interpolation_matrix(columns, found.shape[2], target, size[1], found)
+            yield vertical @ min_max(found) @ horizontal.T
 
     def _raw(self, network: PixelCAM, images: Tensor, labels: Tensor) -> list[Tensor]:
         if self.method == "cam":
