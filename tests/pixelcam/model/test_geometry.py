@@ -4,41 +4,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
-from torch import nn
 
 from pixelcam.model import FINAL
 from pixelcam.model.encoder import Encoder, encoder_info
 from pixelcam.model.geometry import Grid, move_to_grid, resize_map
+from tests.pixelcam.networks import linearised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class _Averaging(nn.Module):
-    """Max pooling looks where its largest input is; averaging over the same window looks at its middle."""
-
-    def __init__(self, pool):
-        super().__init__()
-        self.pool = nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding)
-
-    def forward(self, values):
-        return self.pool(values)
-
-
-def linearised(name):
-    """An encoder whose every weight says: look evenly at all that you see."""
-    encoder = Encoder(name)
-    for module in list(encoder.modules()):
-        for child_name, child in list(module.named_children()):
-            if isinstance(child, nn.MaxPool2d):
-                setattr(module, child_name, _Averaging(child))
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-    return encoder.double().eval()
-
-
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"])
 def test_the_cells_of_every_level_lie_at_the_centre_of_what_they_see(name):
-    encoder = linearised(name)
+    encoder = linearised(Encoder(name)).double()
     # Small values keep clear of the bend of relu6; all is linear above zero.
     images = torch.full((1, 3, 128, 128), 1e-3, dtype=torch.float64, requires_grad=True)
     levels = [level for level, stride in enumerate(encoder.info.strides) if stride <= 8]

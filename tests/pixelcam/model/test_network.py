@@ -59,6 +59,11 @@ def test_a_dilated_encoder_keeps_a_finer_map():
         assert network(random_images()).pixel_logits.shape == (1, 2, 8, 8)
 
 
+def standardised(feature, norm):
+    mean, variance = norm.running_mean.view(1, -1, 1, 1), norm.running_var.view(1, -1, 1, 1)
+    return (feature - mean) / (variance + norm.eps).sqrt()
+
+
 def test_the_pixel_head_is_one_linear_classifier_of_the_interpolated_standardised_features():
     torch.manual_seed(0)
     network = PixelCAM("mobilenetv3_small_050", 2, levels=(1, 2, FINAL)).double().eval()
@@ -70,16 +75,17 @@ def test_the_pixel_head_is_one_linear_classifier_of_the_interpolated_standardise
         found = network(images).pixel_logits
         maps = network.encoder(images, network.levels)[1]
         target = Grid.plain(network.pixel_head.stride)
-        pixels = torch.cat(
-            [
-                move_to_grid((feature - norm.running_mean.view(1, -1, 1, 1)) / (norm.running_var.view(1, -1, 1, 1) + norm.eps).sqrt(), grid, target, (16, 16))
-                for feature, norm, grid in zip(maps, network.pixel_head.norms, network.pixel_head.grids, strict=True)
-            ],
-            dim=1,
-        )  # fmt: skip
+        pixels = [
+            move_to_grid(standardised(feature, norm), grid, target, (16, 16))
+            for feature, norm, grid in zip(
+                maps, network.pixel_head.norms, network.pixel_head.grids, strict=True
+            )
+        ]
         convolutions = network.pixel_head.convolutions
         weight = torch.cat([convolution.weight[:, :, 0, 0] for convolution in convolutions], dim=1)
-        wanted = torch.einsum("kc,nchw->nkhw", weight, pixels) + convolutions[0].bias.view(1, -1, 1, 1)
+        wanted = torch.einsum("kc,nchw->nkhw", weight, torch.cat(pixels, dim=1)) + convolutions[0].bias.view(
+            1, -1, 1, 1
+        )
     assert sum(convolution.bias is not None for convolution in convolutions) == 1
     torch.testing.assert_close(found, wanted)
 

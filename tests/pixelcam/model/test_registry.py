@@ -1,0 +1,118 @@
+"""Names of models: bundled, the user's, files, and hub ids."""
+
+import shutil
+
+import huggingface_hub
+import pytest
+import torch
+
+from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError
+from pixelcam.model import ModelCard, list_models, register_model, registry, resolve_model, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    torch.manual_seed(0)
+    card = ModelCard(encoder="test_efficientnet", classes=("a", "b"), input_size=64)
+    path = tmp_path_factory.mktemp("made") / "made.safetensors"
+    save_checkpoint(path, card.build(), card)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def bundled(monkeypatch, tmp_path, made):
+    """A folder of bundled models with one in it."""
+    folder = tmp_path / "bundled"
+    folder.mkdir()
+    shutil.copy(made, folder / "starter.safetensors")
+    monkeypatch.setattr(registry, "BUNDLED", folder)
+    return folder
+
+
+def test_the_user_folder_is_where_the_environment_says(user_folder):
+    assert registry.user_dir() == user_folder
+
+
+def test_names_are_bundled_ones_first_then_the_users(made, user_folder):
+    register_model(made, "mine-1.2")
+    register_model(made, "a_model")
+    (user_folder / "models" / ".pixelcam-1234.safetensors").write_bytes(b"an unfinished write")
+    assert [(entry.name, entry.source) for entry in list_models()] == [
+        ("starter", "bundled"),
+        ("a_model", "user"),
+        ("mine-1.2", "user"),
+    ]
+
+
+def test_a_name_resolves_to_its_file(made, bundled, user_folder):
+    entry = register_model(made, "mine")
+    assert resolve_model("starter") == bundled / "starter.safetensors"
+    assert resolve_model("mine") == entry.path == user_folder / "models" / "mine.safetensors"
+    assert entry.path.read_bytes() == made.read_bytes()
+
+
+def test_a_path_resolves_to_itself(made, monkeypatch):
+    assert resolve_model(made) == resolve_model(str(made)) == made
+    monkeypatch.setenv("HOME", str(made.parent))
+    assert resolve_model(f"~/{made.name}") == made
+
+
+def test_a_missing_name_says_what_is_at_hand():
+    with pytest.raises(ModelNotFoundError, match=r"no model named 'stater'; at hand: starter\."):
+        resolve_model("stater")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ModelNotFoundError, match=r"no model file elsewhere/x\.safetensors"):
+        resolve_model("elsewhere/x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", ".hidden", "a/b", "starter"])
+def test_a_model_cannot_have_such_a_name_or_a_taken_one(made, name, user_folder):
+    with pytest.raises(ConfigError):
+        register_model(made, name)
+    assert not list(user_folder.rglob("*.safetensors"))
+
+
+def test_what_is_no_checkpoint_is_not_registered(tmp_path, user_folder):
+    (tmp_path / "x.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError):
+        register_model(tmp_path / "x.safetensors", "mine")
+    assert not (user_folder / "models").exists()
+
+
+def test_a_hub_id_is_fetched(made, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *request: asked.append(request) or str(made)
+    )
+    assert resolve_model("hf-hub:lab/glands") == made
+    assert resolve_model("hf-hub:lab/glands/v2.safetensors") == made
+    assert asked == [("lab/glands", "model.safetensors"), ("lab/glands", "v2.safetensors")]
+
+
+@pytest.mark.parametrize("identifier", ["hf-hub:lab", "hf-hub:a/b/c/d"])
+def test_what_is_no_hub_id_is_refused(identifier):
+    with pytest.raises(ModelNotFoundError, match="not a hub id"):
+        resolve_model(identifier)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "name"),
+    [("hf-hub:lab/glands", "glands"), ("hf-hub:lab/glands/v2.safetensors", "glands-v2")],
+)
+def test_without_a_network_the_message_says_which_file_to_put_where_and_then_that_works(
+    made, monkeypatch, user_folder, identifier, name
+):
+    def offline(*request):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(ModelNotFoundError) as caught:
+        resolve_model(identifier)
+    place = user_folder / "models" / f"{name}.safetensors"
+    assert str(place) in str(caught.value)
+    assert repr(name) in str(caught.value)
+    place.parent.mkdir()
+    shutil.copy(made, place)
+    assert resolve_model(identifier) == resolve_model(name) == place
