@@ -14,6 +14,7 @@ from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
 from pixelcam.model.weights import read_weights
+from pixelcam.training.augment import AUGMENTATIONS
 from pixelcam.training.settings import FinetuneSettings, TrainSettings, default_levels
 
 _PLACE = ("device",)  # settings that may change between the sessions of one run
@@ -98,14 +99,15 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
 
 
 def _working_mpp(settings: TrainSettings, dataset: Dataset) -> float | None:
-    """Return microns per pixel of the images once they are resized to the input size, on average."""
+    """Return the mean microns per pixel of the views that training shows: resized images, cropped and enlarged."""
     mpp = settings.mpp or dataset.mpp
     if mpp is None:
         return None
     sides = [
         math.sqrt(width * height) for width, height in (image_size(each.image) for each in dataset.samples)
     ]
-    return mpp * sum(sides) / len(sides) / settings.input_size
+    crop = sum(AUGMENTATIONS[settings.augment].scale) / 2
+    return mpp * sum(sides) / len(sides) * crop / settings.input_size
 
 
 def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:
