@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +16,11 @@ from pixelcam.cli.failures import describe
 from pixelcam.cli.inputs import gather_images, refuse_same_stems
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import CancelledError, PixelCAMError
-from pixelcam.events import Event, EventSink
+from pixelcam.events import Event
 
 if TYPE_CHECKING:
-    from pixelcam import Localizer
+    from pixelcam import Localization
+    from pixelcam.slides import Slide
 
 
 def localize(
@@ -26,6 +28,7 @@ def localize(
     out: options.OutFolder,
     model: options.Model = "starter",
     threshold: options.Threshold = None,
+    mpp: options.PixelSize = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -46,7 +49,8 @@ def localize(
     with show_progress() as sink:
         for number, path in enumerate(paths, start=1):
             try:
-                done.append({"path": str(path), **_localize_one(localizer, path, out, threshold, sink)})
+                found = localizer.localize(_open(path, mpp), on_event=sink)
+                done.append({"path": str(path), **_export(found, out, threshold)})
             except CancelledError:
                 raise
             except Exception as error:
@@ -63,13 +67,18 @@ def localize(
         raise typer.Exit(1)
 
 
-def _localize_one(
-    localizer: Localizer, path: Path, out: Path, threshold: float | None, sink: EventSink
-) -> dict[str, Any]:
-    """Localize one image, write its files, and return what its summary says."""
+def _open(path: Path, mpp: float | None) -> Slide:
+    """Open an image, with its pixel size as it is or as the user knows better."""
+    from pixelcam.slides import open_slide
+
+    slide = open_slide(path)
+    return slide if mpp is None else replace(slide, mpp=mpp)
+
+
+def _export(found: Localization, out: Path, threshold: float | None) -> dict[str, Any]:
+    """Write an image's files, and return what its summary says."""
     from pixelcam.export import export_localization
 
-    found = localizer.localize(path, on_event=sink)
     files = export_localization(found, out, threshold)
     summary: dict[str, Any] = json.loads(files["summary"].read_text(encoding="utf-8"))
     return summary

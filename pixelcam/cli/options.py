@@ -26,6 +26,12 @@ def _checked_threshold(value: float | None) -> float | None:
     return value
 
 
+def _checked_pixel_size(value: float | None) -> float | None:
+    if value is not None and not 0.01 <= value <= 100:
+        raise typer.BadParameter(f"{value:g} does not lie between 0.01 and 100 micrometres.")
+    return value
+
+
 Model = Annotated[
     str,
     typer.Option(
@@ -41,6 +47,14 @@ Threshold = Annotated[
     float | None,
     typer.Option(
         callback=_checked_threshold, help="Foreground from this probability on; the model's own by default."
+    ),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        "--mpp",
+        callback=_checked_pixel_size,
+        help="Micrometres per pixel of the images, where they do not say it or say it wrong.",
     ),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is not there.")]

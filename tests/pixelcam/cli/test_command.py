@@ -52,6 +52,7 @@ def test_help_does_not_import_what_takes_long():
         ("localize", "image.png", "--out", "somewhere", "--threshold", "nan"),
         ("localize", "image.png", "--out", "somewhere", "--threshold", "half"),
         ("localize", "image.png", "--out", "somewhere", "--device", "gpu"),
+        ("localize", "image.png", "--out", "somewhere", "--mpp", "0"),
         ("evaluate", "--dataset", "imagenet", "--root", ".", "--split", "test"),
         ("evaluate", "--dataset", "glas", "--root", ".", "--split", "all"),
     ],

@@ -52,6 +52,16 @@ def test_the_three_files_keep_the_contract(command, localize, tiny_model, tissue
     assert json.loads((out / "tissue.geojson").read_text())["type"] == "FeatureCollection"
 
 
+def test_a_pixel_size_that_is_told_is_used_and_kept(command, tiny_model, tissue, tmp_path):
+    for mpp, name in ((0.5, "told"), (None, "not told")):
+        options = ("--model", tiny_model, "--out", tmp_path / name, *(("--mpp", mpp) if mpp else ()))
+        assert command("localize", tissue, *options).code == 0
+        summary = json.loads((tmp_path / name / "tissue.json").read_text())
+        assert summary["image"]["mpp"] == mpp
+    with tifffile.TiffFile(tmp_path / "told" / "tissue.fg.ome.tif") as file:
+        assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+
+
 def test_json_on_stdout_is_one_document(command, tiny_model, tissue, tmp_path):
     gone = tmp_path / "gone.png"
     ending = command("localize", tissue, gone, "--model", tiny_model, "--out", tmp_path, "--json")

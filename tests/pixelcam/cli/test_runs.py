@@ -67,7 +67,7 @@ def test_every_option_reaches_the_settings(command, learning, run_folder, tmp_pa
         "dataset": "folder", "root": tmp_path, "fold": 1, "scheme": "official", "encoder": "resnet18",
         "weights": tmp_path / "w.pt", "levels": (1, 2), "output_stride": 8, "input_size": 96,
         "teacher": "cam", "teacher_levels": (3,), "teacher_scales": (1.0, 2.0), "teacher_score": "logit",
-        "teacher_margin": 16, "pixel_factor": 2.0,
+        "teacher_margin": 16, "pixel_factor": 2.0, "mpp": 0.5,
         "sampler": "threshold", "seeds": 7, "low_area": 0.3, "high_area": 0.1, "erosion": 3,
         "augment": "paper", "epochs_classifier": 2, "epochs_joint": 3, "batch": 4, "rate_classifier": 0.1,
         "rate_joint": 0.2, "head_factor": 3.0, "momentum": 0.5, "weight_decay": 0.01,
