@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +43,16 @@ def command(capfd):
     return run
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_thread():
     """A tiny network is faster on one core than on several, and much so where others work on them."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # for jobs in processes of their own
+        yield
     torch.set_num_threads(before)
 
 
