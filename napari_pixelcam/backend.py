@@ -27,9 +27,9 @@ class Catalogue:
 def keep_triton_out() -> None:
     """Keep torch from loading triton where that would kill the process.
 
-    Mesa's software and AMD drivers bring a libLLVM; triton brings another, and loading it beside the first ends in a
-    segmentation fault. napari has drawn before a model is asked for, so Mesa's is there first. Only compiled models
-    need triton, and the viewer runs none; jobs run in processes of their own.
+    Mesa's software and AMD drivers bring a libLLVM; triton brings another, and loading it beside the first
+    ends in a segmentation fault. napari has drawn before a model is asked for, so Mesa's is there first. Only
+    compiled models need triton, and the viewer runs none; jobs run in processes of their own.
     """
     if "triton" in sys.modules or not sys.platform.startswith("linux"):
         return

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from napari_pixelcam.widgets.dock import PixelCAMDock
 
 SAMPLE = "immunohistochemistry"
-EPOCHS = 6
-QUICK = ("--steps", "6", "--batch", "4", "--crop", "224")
+EPOCHS = 5
+QUICK = ("--steps", "5", "--batch", "3", "--crop", "192")
 """A job short enough for a demo on two cores."""
 
 # Short strokes (row, column, row, column) on the sample that a pathologist would not argue about.
@@ -135,6 +135,7 @@ def _open(state: Walk) -> str:
     open_sample(state.viewer)
     state.dock = open_dock(state.viewer)
     _wait(lambda: state.dock.session.catalogue is not None, 240, "the list of models")
+    state.viewer.reset_view()  # the dock has taken room from the canvas
     image = state.viewer.layers[0]
     _check(image.rgb and image.data.shape == (512, 512, 3), "the sample did not open as a colour image")
     _check(state.dock.localize.run_button.isEnabled(), state.dock.localize.status.text)
@@ -287,8 +288,8 @@ def drag(layer: Any, stroke: tuple[int, int, int, int]) -> None:
     event = _Drag(layer.data_to_world(stroke[:2]))
     steps = [callback(layer, event) for callback in layer.mouse_drag_callbacks]
     dragging = [step for step in steps if step is not None]
-    for generator in dragging:
-        next(generator)
+    for generator in dragging:  # some callbacks are not meant for this button, and end at once
+        next(generator, None)
     for kind in ("mouse_move", "mouse_release"):
         event.type, event.position = kind, layer.data_to_world(stroke[2:])
         for generator in dragging:

@@ -31,7 +31,9 @@ class ClassBars(QWidget):
 
     def show_classes(self, classes: Mapping[str, float]) -> None:
         """Show these probabilities; an empty mapping leaves no room taken."""
-        self._rows = sorted(classes.items(), key=lambda item: -item[1])[:MOST]
+        self._rows = sorted(
+            ((name.replace("_", " "), value) for name, value in classes.items()), key=lambda item: -item[1]
+        )[:MOST]
         text = ", ".join(f"{name} {value:.0%}" for name, value in self._rows)
         self.setAccessibleDescription(text)
         self.setToolTip("\n".join(f"{name}: {value:.2%}" for name, value in self._rows))

@@ -76,9 +76,12 @@ class ExportSection(Section):
         )
 
     def _on_exported(self, folder: Path, paths: list[Path]) -> None:
+        colour = self.status.link_colour
         link = QUrl.fromLocalFile(str(folder)).toString()
         names = "<br>".join(html.escape(path.name) for path in paths)
         count = "1 file" if len(paths) == 1 else f"{len(paths)} files"
         self.status.say(
-            f"{count} in <a href='{link}'>{html.escape(str(folder))}</a><br>{names}", "good", rich=True
+            f"{count} in <a href='{link}' style='color: {colour}'>{html.escape(str(folder))}</a><br>{names}",
+            "good",
+            rich=True,
         )

@@ -74,6 +74,6 @@ class LocalizeSection(Section):
         self.change.setText(change)
         self.change.setVisible(bool(change))
         if result is not None:
-            self.status.say(f"Seen by {result.model}", "good")
+            self.status.say(f"Localized with {result.model}", "good")
         elif not self._controller.obstacle:
             self.status.clear()

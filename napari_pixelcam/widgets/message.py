@@ -51,6 +51,11 @@ class Message(QWidget):
         """One of "info", "good", "warning" and "error"."""
         return self._level
 
+    @property
+    def link_colour(self) -> str:
+        """A colour for links that can be read on the theme's background; Qt's own blue cannot."""
+        return self._tones.bar_first.name()
+
     def say(self, text: str, level: str = "info", *, rich: bool = False) -> None:
         """Show a text; an empty one hides the message."""
         self._level = level

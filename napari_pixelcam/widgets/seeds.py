@@ -97,8 +97,8 @@ class SeedsSection(Section):
         choices: list[tuple[str, str | None]] = [("not judged", None)]
         if result is not None:
             predicted = result.localization.predicted
-            choices.append((f"{predicted}, as the model says", predicted))
-            choices += [(name, name) for name in result.localization.classes if name != predicted]
+            choices.append((f"{_worded(predicted)}, as the model says", predicted))
+            choices += [(_worded(name), name) for name in result.localization.classes if name != predicted]
         choices.append((CANNOT_TELL, CANNOT_TELL))
         with signals_blocked(self.label_choice):
             self.label_choice.clear()
@@ -142,3 +142,8 @@ class SeedsSection(Section):
 
     def _on_save_failed(self, message: str) -> None:
         self.saved.say(f"NOT SAVED. {message} Trying again every few seconds.", "error")
+
+
+def _worded(name: str) -> str:
+    """Return a class's name as people write it."""
+    return name.replace("_", " ")

@@ -64,7 +64,7 @@ def test_localize_with_a_real_model_shows_classes_and_aligned_maps(open_dock, ti
     for corner in ((0, 0), (95, 127)):
         np.testing.assert_allclose(foreground.data_to_world(corner), image.data_to_world(corner))
     assert "mm²" in dock.threshold.area.text()
-    assert "Seen by tiny" in dock.localize.status.text
+    assert "Localized with tiny" in dock.localize.status.text
 
 
 def test_sliding_the_threshold_turns_the_map_into_a_region_live(open_dock, fake, qtbot):
