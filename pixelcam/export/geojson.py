@@ -36,7 +36,7 @@ def write_geojson(
     holes, in level-0 pixels from the top left corner of the image, as QuPath expects. Each is an
     annotation, named and classified by the predicted class, with its mean and largest foreground
     probability. Every feature stands on a line of its own. Format: RFC 7946, with the properties of QuPath
-    0.3 and later.
+    0.4 and later.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def write_seed_geojson(path: str | Path, record: SeedRecord) -> Path:
     """Write each painted patch as an annotation, classified "foreground" or "background".
 
     Corners are in level-0 pixels from the top left corner of the image, as QuPath expects. Format: RFC 7946,
-    with the properties of QuPath 0.3 and later.
+    with the properties of QuPath 0.4 and later.
 
     Raises
     ------

@@ -214,6 +214,12 @@ def test_an_animation_is_refused(tissue, tmp_path):
     assert "animation of 2 pictures" in refusal(tmp_path / "a.gif")
 
 
+def test_a_phones_jpeg_with_further_views_gives_the_first(tissue, tmp_path):
+    views = [Image.fromarray(tissue), Image.fromarray(255 - tissue)]
+    views[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=views[1:], quality=95)
+    assert np.abs(open_slide(tmp_path / "a.jpg").read().astype(int) - tissue).mean() < 3
+
+
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     assert "is empty" in refusal(tmp_path / "a.png")
