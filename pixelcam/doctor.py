@@ -209,6 +209,8 @@ def _opengl() -> Finding:
     with _some_display() as environment:
         found = _ask(OPENGL_PROBE, environment)
     if isinstance(found, str):
+        if "QtBindingsNotFoundError" in found:
+            return Finding("OpenGL", False, "not tried, for want of a Qt binding", "see Qt")
         remedy = "see Qt and System libraries above, and update the graphics driver"
         return Finding("OpenGL", False, found, remedy)
     return Finding("OpenGL", True, f"{found['version']} by {found['renderer']}")
