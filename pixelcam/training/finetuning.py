@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,12 @@ class _Finetuning:
         self.localizer = load_localizer(settings.model, settings.device)
         self.network, self.device = self.localizer.network, self.localizer.device
         self.side = self._crop_side()
+        # The loss draws the line between the kinds where the model's threshold does: at one half it would first
+        # of all move the whole map, and with it all that the reviewer left as it was.
+        threshold = min(max(self.localizer.card.threshold, 0.01), 0.99)
+        self.offset = torch.tensor([0.0, math.log(threshold / (1 - threshold))], device=self.device).view(
+            2, 1, 1
+        )
         records = read_seeds(settings.seeds)
         self.painted = [self._prepare(record) for record in records if (record.labels != UNLABELLED).any()]
         if not self.painted:
@@ -236,7 +243,7 @@ class _Finetuning:
             prediction = self.network(inputs)
         stride = self.network.pixel_head.stride
         logits = move_to_grid(
-            prediction.pixel_logits.float(),
+            prediction.pixel_logits.float() - self.offset,
             Grid.plain(stride),
             Grid.plain(1),
             (inputs.shape[2], inputs.shape[3]),
@@ -261,7 +268,7 @@ class _Finetuning:
     def _teacher_loss(self, logits: Tensor, maps: Tensor, painted: Tensor, generator: Generator) -> Tensor:
         free = torch.where(painted == UNLABELLED, maps, torch.nan)
         seeds = draw_seeds(free, SamplerSettings("probability", self.settings.count), generator)
-        now = foreground_probability(logits.detach()).cpu() >= self.card.threshold
+        now = foreground_probability(logits.detach()).cpu() >= 0.5  # their threshold is taken off already
         was = maps >= self.card.threshold
         agrees = (now == was) & ((seeds == FOREGROUND) == was)
         return partial_cross_entropy(logits, torch.where(agrees, seeds, UNLABELLED).to(self.device))

@@ -1,0 +1,273 @@
+"""Fine-tuning: the reviewer is heard, and what nobody complained about stays."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pixelcam
+from pixelcam.errors import CancelledError, ModelNotFoundError, SeedsError
+from pixelcam.events import Stop
+from pixelcam.export import SeedImage, SeedSidecar, write_seeds
+from pixelcam.localize import localizer as localizer_module
+from pixelcam.model import ModelCard, file_sha256, read_card, save_checkpoint
+from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
+from pixelcam.slides import open_slide
+from pixelcam.training import FinetuneSettings, finetune
+from pixelcam.training.finetuning import CANNOT_TELL
+from tests.synthetic import tissue
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory):
+    """A picture, its true glands, and a reviewer's strokes in its left half only."""
+    folder = tmp_path_factory.mktemp("reviewed")
+    pixels, mask = tissue("crowded", 11, SIDE)
+    Image.fromarray(pixels).save(folder / "field.png")
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[4::10, : SIDE // 2] = np.where(mask, FOREGROUND, BACKGROUND)[4::10, : SIDE // 2]
+    return folder / "field.png", mask, labels
+
+
+def write(folder, image, labels, **sidecar):
+    write_seeds(folder, labels, SeedSidecar(SeedImage.of(open_slide(image)), **sidecar))
+    return folder
+
+
+@pytest.fixture
+def settings(reviewed, trained_model, tmp_path):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / "seeds", image, labels)
+    return FinetuneSettings(
+        seeds, str(trained_model), epochs=5, steps=4, crop=64, batch=2, rate=0.02, device="cpu"
+    )
+
+
+def best(run):
+    return run / "checkpoints" / "best-loc.safetensors"
+
+
+def foreground(model, image):
+    return pixelcam.load(model, "cpu").localize(image).foreground
+
+
+def test_the_map_moves_towards_the_strokes_and_far_from_them_mostly_stays(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    events = []
+    finetune(settings, tmp_path / "run", on_event=events.append)
+    agreement = [event.metrics["agreement"] for event in events if "agreement" in event.metrics]
+    assert len(agreement) == 1 + settings.epochs
+    assert agreement[0] < 95  # there was something to correct
+    assert max(agreement[1:]) > agreement[0] + 2
+    before, after = foreground(settings.model, image), foreground(best(tmp_path / "run"), image)
+    wanted = np.where(labels == FOREGROUND, 1.0, 0.0)
+    painted = labels != UNLABELLED
+    assert np.abs(after - wanted)[painted].mean() < np.abs(before - wanted)[painted].mean() - 0.02
+    threshold = read_card(settings.model).threshold
+    right_half = np.s_[:, SIDE // 2 + 16 :]
+    kept = ((before >= threshold) == (after >= threshold))[right_half]
+    assert kept.mean() > 0.85
+
+
+def test_a_reviewer_who_agrees_with_the_model_leaves_it_as_it_is(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    card = read_card(settings.model)
+    before = foreground(settings.model, image)
+    own = np.where(before >= card.threshold, FOREGROUND, BACKGROUND)
+    seeds = write(tmp_path / "own", image, np.where(labels != UNLABELLED, own, 0).astype(np.uint8))
+    events = []
+    gentle = dataclasses.replace(settings, seeds=seeds, rate=FinetuneSettings.rate, epochs=3)
+    finetune(gentle, tmp_path / "run", on_event=events.append)
+    assert card.threshold != 0.5  # else there would be nothing to test
+    agreement = [event.metrics["agreement"] for event in events if "agreement" in event.metrics]
+    assert min(agreement) > 90
+    after = foreground(best(tmp_path / "run"), image)
+    assert ((before >= card.threshold) == (after >= card.threshold)).mean() > 0.9
+
+
+def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
+    events, run = [], tmp_path / "run"
+    finetune(settings, run, on_event=events.append)
+    kinds = [event.kind for event in events]
+    assert (kinds[0], kinds[-1]) == ("started", "done")
+    steps = [event for event in events if event.kind == "step"]
+    assert [event.step for event in steps] == list(range(1, 21))
+    assert all(event.total == 20 and np.isfinite(event.metrics["loss"]) for event in steps)
+    epochs = [event.metrics["agreement"] for event in events if event.kind == "epoch"]
+    card = read_card(best(run))
+    assert card.metrics == {"seed_agreement": max(epochs)}
+    assert read_card(run / "checkpoints" / "last.safetensors").metrics == {"seed_agreement": epochs[-1]}
+    assert card.parent == file_sha256(settings.model)
+    assert card.name == "tissue-tuned"
+    assert "reviewer's seeds in 1 images (field.png)" in card.trained_on
+    assert card.threshold == read_card(settings.model).threshold
+
+
+def test_the_same_seeds_give_the_same_model_to_the_bit(settings, tmp_path):
+    quick = dataclasses.replace(settings, epochs=2, steps=2)
+    for run in ("first", "second"):
+        finetune(quick, tmp_path / run)
+    assert best(tmp_path / "first").read_bytes() == best(tmp_path / "second").read_bytes()
+    finetune(dataclasses.replace(quick, seed=1), tmp_path / "third")
+    assert best(tmp_path / "third").read_bytes() != best(tmp_path / "first").read_bytes()
+
+
+@pytest.mark.parametrize("label", ["crowded", "round"])
+def test_a_confirmed_or_corrected_image_label_is_learned(settings, reviewed, tmp_path, label):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / label, image, labels, corrected_label=label)
+    changed = dataclasses.replace(settings, seeds=seeds, label_weight=2.0)
+    finetune(changed, tmp_path / "run")
+    before = pixelcam.load(settings.model, "cpu").localize(image).classes[label]
+    after = pixelcam.load(best(tmp_path / "run"), "cpu").localize(image).classes[label]
+    assert after > min(before, 0.95)
+
+
+def test_who_cannot_tell_the_label_teaches_none(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / "unsure", image, labels, corrected_label=CANNOT_TELL)
+    quick = dataclasses.replace(settings, epochs=1, steps=2)
+    finetune(quick, tmp_path / "unlabelled")
+    finetune(dataclasses.replace(quick, seeds=seeds), tmp_path / "unsure-run")
+    first, second = (
+        pixelcam.load(best(tmp_path / run), "cpu").network for run in ("unlabelled", "unsure-run")
+    )
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_label_that_the_model_does_not_know_is_refused(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / "unknown", image, labels, corrected_label="hedgehog")
+    with pytest.raises(
+        SeedsError, match="'hedgehog', which the model tissue does not know; its classes are: crowded"
+    ):
+        finetune(dataclasses.replace(settings, seeds=seeds), tmp_path / "run")
+
+
+def test_seeds_that_are_not_painted_are_refused(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / "unpainted", image, np.zeros_like(labels))
+    with pytest.raises(SeedsError, match="None of the seeds"):
+        finetune(dataclasses.replace(settings, seeds=seeds), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_a_folder_without_seeds_and_a_model_that_is_not_there_are_refused(settings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SeedsError):
+        finetune(dataclasses.replace(settings, seeds=tmp_path / "empty"), tmp_path / "run")
+    with pytest.raises(ModelNotFoundError):
+        finetune(dataclasses.replace(settings, model="nonesuch"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_cancelling_leaves_no_weights(settings, tmp_path, when):
+    events = []
+    asked = (lambda: True) if when == "first" else (lambda: any(e.kind == "checkpoint" for e in events))
+    with pytest.raises(CancelledError):
+        finetune(
+            settings,
+            tmp_path / "run",
+            on_event=events.append,
+            should_stop=lambda: Stop.DISCARD if asked() else Stop.NO,
+        )
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("when", ["step", "checkpoint"])
+def test_stopping_keeps_weights(settings, tmp_path, when):
+    events = []
+    finetune(
+        settings,
+        tmp_path / "run",
+        on_event=events.append,
+        should_stop=lambda: Stop.KEEP if any(e.kind == when for e in events) else Stop.NO,
+    )
+    assert (events[-1].kind, events[-1].path) == ("done", str(best(tmp_path / "run")))
+    assert sum(event.kind == "step" for event in events) == (1 if when == "step" else settings.steps)
+    assert read_card(best(tmp_path / "run")).parent
+
+
+def test_only_one_kind_of_stroke_will_do(settings, reviewed, tmp_path):
+    image, _, labels = reviewed
+    seeds = write(tmp_path / "one", image, np.where(labels == BACKGROUND, 1, 0).astype(np.uint8))
+    finetune(dataclasses.replace(settings, seeds=seeds, epochs=1, steps=2), tmp_path / "run")
+    assert best(tmp_path / "run").is_file()
+
+
+def test_pixels_at_the_rim_of_a_tile_are_counted_by_the_map_there(
+    settings, reviewed, trained_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(localizer_module, "CORE", 32)
+    monkeypatch.setattr(localizer_module, "CONTEXT", 32)
+    pixels = np.tile(np.asarray(Image.open(reviewed[0])), (3, 3, 1))
+    image = tmp_path / "large.png"
+    Image.fromarray(pixels).save(image)
+    model = pixelcam.load(trained_model, "cpu")
+    slide = open_slide(image)
+    working = model.working_image(slide)
+    assert len(model.plan_tiles(working)) > 4
+    found = model.localize(slide)
+    labels = np.zeros(found.foreground.shape, np.uint8)
+    inside = slice(0, 32 * slide.width // working.shape[1])  # one tile, up to its rim
+    labels[inside, inside] = np.where(found.region(), FOREGROUND, BACKGROUND)[inside, inside]
+    seeds = write(tmp_path / "rim", image, labels)
+    events = []
+    finetune(
+        dataclasses.replace(settings, seeds=seeds, epochs=1, steps=1),
+        tmp_path / "run",
+        on_event=events.append,
+    )
+    before = next(event for event in events if event.kind == "validation")
+    assert before.metrics["agreement"] > 97  # the model's own opinion, but for what scaling rounds
+
+
+@pytest.mark.parametrize("encoder", ["test_vit", "test_resnet"])
+def test_a_crop_that_the_encoder_cannot_take_is_rounded(settings, tmp_path, encoder):
+    torch.manual_seed(0)
+    card = ModelCard(encoder=encoder, classes=("a", "b"), input_size=64)
+    save_checkpoint(tmp_path / "m.safetensors", card.build(), card)
+    changed = dataclasses.replace(settings, model=str(tmp_path / "m.safetensors"), epochs=1, steps=1, crop=50)
+    finetune(changed, tmp_path / "run")
+    assert best(tmp_path / "run").is_file()
+
+
+def test_an_image_smaller_than_a_crop_is_learned_from_whole(settings, tmp_path):
+    pixels, mask = tissue("round", 3, 40)
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    seeds = write(tmp_path / "small", tmp_path / "small.png", np.where(mask, 2, 1).astype(np.uint8))
+    finetune(dataclasses.replace(settings, seeds=seeds, epochs=1, steps=2), tmp_path / "run")
+    assert best(tmp_path / "run").is_file()
+
+
+def test_seeds_are_learned_at_the_pixel_size_of_the_model(settings, reviewed, trained_model, tmp_path):
+    """A scan at twice the resolution, painted at its own pixels, is corrected as well."""
+    image, _, labels = reviewed
+    pixels = np.asarray(Image.open(image).resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC))
+    dots = round(10_000 / 0.25)  # per centimetre
+    Image.fromarray(pixels).save(tmp_path / "fine.tif", resolution=dots, resolution_unit=3)
+    assert open_slide(tmp_path / "fine.tif").mpp == pytest.approx(0.25, rel=1e-3)
+    model = tmp_path / "model.safetensors"
+    network, card = pixelcam.load(trained_model, "cpu").network, read_card(trained_model)
+    save_checkpoint(model, network, dataclasses.replace(card, mpp=0.5))
+    seeds = write(tmp_path / "fine", tmp_path / "fine.tif", np.kron(labels, np.ones((2, 2), np.uint8)))
+    events = []
+    changed = dataclasses.replace(settings, seeds=seeds, model=str(model))
+    finetune(changed, tmp_path / "run", on_event=events.append)
+    agreement = [event.metrics["agreement"] for event in events if "agreement" in event.metrics]
+    assert max(agreement[1:]) > agreement[0]
+
+
+def test_a_model_of_the_user_is_tuned_by_its_name(settings, user_folder, tmp_path):
+    (user_folder / "models").mkdir()
+    shutil.copy(settings.model, user_folder / "models" / "mine.safetensors")
+    finetune(dataclasses.replace(settings, model="mine", name="mine-2", epochs=1, steps=1), tmp_path / "run")
+    assert read_card(best(tmp_path / "run")).name == "mine-2"
