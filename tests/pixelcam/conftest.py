@@ -33,9 +33,9 @@ def unprivileged_folder():
     shutil.rmtree(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread():
-    """Keep torch to one thread: tiny networks are quicker so, and other tests may have the other cores."""
+    """Keep torch to one thread: tiny networks are quicker so, and sums come out the same everywhere."""
     import torch
 
     before = torch.get_num_threads()
