@@ -55,10 +55,10 @@ def main() -> None:
     }
     console = Console()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    table = Table("what", "median s", "least s", "", box=None)
+    table = Table("what", "median ms", "least ms", "", box=None)
     timings = []
     for timing in stations(options.model, options.device, options.runs):
-        table.add_row(timing.what, f"{timing.median:.3f}", f"{timing.least:.3f}", timing.note)
+        table.add_row(timing.what, f"{timing.median * 1e3:.1f}", f"{timing.least * 1e3:.1f}", timing.note)
         timings.append(timing)
     console.print(table)
     options.out.mkdir(parents=True, exist_ok=True)
