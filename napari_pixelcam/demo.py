@@ -57,6 +57,7 @@ def main(out: Path | None = None, interactive: bool | None = None) -> int:
             "NAPARI_ASYNC": "0",
             "QT_QPA_PLATFORM": "xcb",
             "LIBGL_ALWAYS_SOFTWARE": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",  # window and job share the cores: do not spin while waiting
         }
         environment.pop("WAYLAND_DISPLAY", None)
         command = [sys.executable, "-m", "napari_pixelcam.demo", "--walk", str(folder)]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from napari_pixelcam.widgets.dock import PixelCAMDock
 
 SAMPLE = "immunohistochemistry"
-EPOCHS = 5
-QUICK = ("--steps", "5", "--batch", "3", "--crop", "192")
+EPOCHS = 3
+QUICK = ("--steps", "6", "--batch", "2", "--crop", "192")
 """A job short enough for a demo on two cores."""
 
 # Short strokes (row, column, row, column) on the sample that a pathologist would not argue about.
@@ -190,7 +190,7 @@ def _paint(state: Walk) -> str:
     _click(dock.seeds.brushes["background"])
     for stroke in wrong_stroma:
         drag(layer, stroke)
-    _wait(lambda: dock.seeds.saved.text.startswith("✓ saved"), 5, "the autosave")
+    _wait(lambda: dock.seeds.saved.text.startswith("✓ saved"), 15, "the autosave")
     for value, strokes in ((FOREGROUND, wrong_glands), (BACKGROUND, wrong_stroma)):
         _check(
             all(layer.data[s[0], s[1]] == value == layer.data[s[2], s[3]] for s in strokes),
@@ -201,6 +201,7 @@ def _paint(state: Walk) -> str:
     _check(not np.array_equal(layer.data, state.painted), "undo changed nothing")
     _click(dock.seeds.redo_button)
     _check(np.array_equal(layer.data, state.painted), "redo did not bring the stroke back")
+    _wait(lambda: dock.seeds_controller.state.clean, 15, "the autosave of the redone stroke")
     state.shoot("4-seeds", dock.seeds)
     counts = dock.seeds_controller.state
     return f"{counts.foreground} + {counts.background} px painted; {dock.seeds.saved.text}"
