@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelcam.errors import CheckpointError, ConfigError
-from pixelcam.model.geometry import Grid, encoder_grid, padding_side
+from pixelcam.model.geometry import Grid
 
 FINAL = -1
 """Level number of the encoder's final map, the one that the image head classifies."""
@@ -31,8 +31,6 @@ class EncoderInfo:
         Name of the module whose output each level is, for hooks.
     final_channels
         Channels of the final map.
-    side
-        To which side its strided layers look; see `pixelcam.model.geometry.padding_side`.
     transformer
         Whether the encoder works on patch tokens; it then sees best at its own input size.
     """
@@ -41,7 +39,6 @@ class EncoderInfo:
     strides: tuple[int, ...]
     modules: tuple[str, ...]
     final_channels: int
-    side: int
     transformer: bool
 
     def level_channels(self, level: int) -> int:
@@ -55,7 +52,7 @@ class EncoderInfo:
 
     def grid(self, level: int) -> Grid:
         """Return where a level's cells lie in the image; the final map has the last level's stride."""
-        return encoder_grid(self.strides[level], self.side)
+        return Grid.plain(self.strides[level])
 
 
 class Encoder(nn.Module):
@@ -242,6 +239,5 @@ def _describe(name: str, body: Any) -> EncoderInfo:
         strides=tuple(int(entry["reduction"]) for entry in entries),
         modules=tuple(str(entry["module"]) for entry in entries),
         final_channels=int(body.num_features),  # some have further layers after pooling, which are left out
-        side=padding_side(body),
         transformer=_is_vision_transformer(name),
     )

@@ -4,29 +4,32 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from skimage.data import immunohistochemistry
 
+import pixelcam
 from pixelcam.model import FINAL
-from pixelcam.model.encoder import Encoder, encoder_info
+from pixelcam.model.encoder import encoder_info
 from pixelcam.model.geometry import Grid, move_to_grid, resize_map
-from tests.pixelcam.networks import linearised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"])
-def test_the_cells_of_every_level_lie_at_the_centre_of_what_they_see(name):
-    encoder = linearised(Encoder(name)).double()
-    # Small values keep clear of the bend of relu6; all is linear above zero.
-    images = torch.full((1, 3, 128, 128), 1e-3, dtype=torch.float64, requires_grad=True)
-    levels = [level for level, stride in enumerate(encoder.info.strides) if stride <= 8]
-    for level, cells in zip(levels, encoder(images, levels)[1], strict=True):
-        grid = encoder.info.grid(level)
-        index = cells.shape[-1] // 2  # far enough from the rim that the whole receptive field is in the image
-        seen = torch.autograd.grad(cells[0, :, index, index].sum(), images, retain_graph=True)[0].sum(1)[0]
-        for axis in (0, 1):
-            share = seen.sum(1 - axis)
-            centre = float((share * torch.arange(128)).sum() / share.sum())
-            assert centre == pytest.approx(grid.offset + grid.stride * index, abs=0.01), (level, grid)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_starter_maps_a_mirrored_image_to_the_mirrored_map_at_the_same_place(axis):
+    image = immunohistochemistry()
+    localizer = pixelcam.load("starter", "cpu")
+    plain = localizer.localize(image).foreground
+    mirrored = np.flip(localizer.localize(np.flip(image, axis).copy()).foreground, axis)
+
+    def likeness(shift):
+        rim = slice(40, -40)
+        moved = np.roll(mirrored, shift, axis)
+        return np.corrcoef(plain[rim, rim].ravel(), moved[rim, rim].ravel())[0, 1]
+
+    best = max(range(-30, 31), key=likeness)
+    # Both maps are off by half of it; 6 is a shift of 3 pixels, less than two of the working image.
+    assert abs(best) <= 6
+    assert likeness(best) > 0.6
 
 
 def test_patches_tile_the_image_from_its_edge():
