@@ -1,10 +1,11 @@
 """Where the cells of a feature map lie in the image, and moving maps from one grid to another.
 
-A pixel's centre is at its integer index. Cell i of a plain grid of stride s is centred at ``s * i + (s - 1) / 2``,
-and so are the cells of an encoder's maps taken to be. By its padding alone a strided convolution would centre
-its output i on input 2 i, or as TensorFlow pads on 2 i + 1, up to half a stride to either side. But encoders learn on
-mirrored images, and what sees an image and its mirror image alike can only look at the middle: on EfficientNet-Lite0,
-whose padding says 7.5 pixels at stride 16, mirroring images shows at most 1.5 pixels off the plain grid at any level.
+A pixel's centre is at its integer index. Cell i of a plain grid of stride s is centred at
+``s * i + (s - 1) / 2``, and so are the cells of an encoder's maps taken to be. By its padding alone a strided
+convolution would centre its output i on input 2 i, or as TensorFlow pads on 2 i + 1, up to half a stride to
+either side. But encoders learn on mirrored images, and what sees an image and its mirror image alike can only
+look at the middle: on EfficientNet-Lite0, whose padding says 7.5 pixels at stride 16, mirroring images shows
+at most 1.5 pixels off the plain grid at any level.
 """
 
 from __future__ import annotations
