@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
@@ -18,6 +17,7 @@ from napari_pixelcam import seedfiles
 from napari_pixelcam.alignment import overlay_transform
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.autosave import Autosaver, Save
+from napari_pixelcam.controllers.seedstate import KEYS, Brush, SeedState, brush_of
 from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
 from napari_pixelcam.images import KEY, LayerSource, slide_of, source_of
 from napari_pixelcam.palette import seed_colormap
@@ -32,38 +32,8 @@ from napari_pixelcam.seedgrid import (
 from pixelcam.errors import PixelCAMError, SeedsError
 from pixelcam.slides import Slide
 
-Brush = Literal["foreground", "background", "eraser"]
-KEYS: dict[Brush, str] = {"foreground": "D", "background": "S", "eraser": "E"}
-"""D and S are free in napari's viewer and on its Labels layers; E is the Labels layer's own eraser."""
 RECOUNT = 0.1
 """Seconds after a change until the pixels are counted, so that a stroke is not slowed by counting."""
-
-
-@dataclass(frozen=True)
-class SeedState:
-    """What the section shows of the chosen image.
-
-    Parameters
-    ----------
-    foreground, background
-        Painted pixels of each kind.
-    brush
-        The brush in the user's hand, `None` where the seed layer is not being painted on.
-    can_undo, can_redo
-        Whether there is a step to take.
-    saved
-        When the seeds were last written, `None` where not yet.
-    clean
-        Whether all that is painted is on disk.
-    """
-
-    foreground: int = 0
-    background: int = 0
-    brush: Brush | None = None
-    can_undo: bool = False
-    can_redo: bool = False
-    saved: datetime | None = None
-    clean: bool = True
 
 
 class SeedsController:
@@ -122,7 +92,7 @@ class SeedsController:
         return SeedState(
             foreground=foreground,
             background=background,
-            brush=_brush_of(layer, active=self.session.viewer.layers.selection.active is layer),
+            brush=brush_of(layer, active=self.session.viewer.layers.selection.active is layer),
             can_undo=bool(layer._undo_history),
             can_redo=bool(layer._redo_history),
             saved=saved,
@@ -415,13 +385,3 @@ class SeedsController:
         if added:
             self.restored.emit(record, added)
         self._emit()
-
-
-def _brush_of(layer: Labels, *, active: bool) -> Brush | None:
-    if not active:
-        return None
-    if layer.mode == "erase":
-        return "eraser"
-    if layer.mode in ("paint", "polygon", "fill"):
-        return "foreground" if layer.selected_label == FOREGROUND else "background"
-    return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QSpinBox
 from superqt.utils import signals_blocked
 
-from napari_pixelcam.controllers.seeds import KEYS, Brush, SeedsController, SeedState
+from napari_pixelcam.controllers.seeds import SeedsController
+from napari_pixelcam.controllers.seedstate import KEYS, Brush, SeedState
 from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.palette import BACKGROUND_SEED, FOREGROUND_SEED
 from napari_pixelcam.seedfiles import CANNOT_TELL

@@ -6,7 +6,8 @@ import time
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_pixelcam.controllers.seeds import BACKGROUND, FOREGROUND, KEYS
+from napari_pixelcam.controllers.seedstate import KEYS
+from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 
 
 def settle(bench):
