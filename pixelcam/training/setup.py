@@ -99,7 +99,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
 
 
 def _working_mpp(settings: TrainSettings, dataset: Dataset) -> float | None:
-    """Return the mean microns per pixel of the views that training shows: resized images, cropped and enlarged."""
+    """Return the mean microns per pixel of what training shows: images resized, cropped and enlarged."""
     mpp = settings.mpp or dataset.mpp
     if mpp is None:
         return None

@@ -149,7 +149,7 @@ def test_the_map_of_a_bright_spot_lies_on_the_spot(encoder, level, options):
     weights = maps.clamp(min=0.1) - 0.1  # the spot alone, not the rims
     y = float((weights.sum(1) * (4 * torch.arange(40) + 1.5)).sum() / weights.sum())
     x = float((weights.sum(0) * (4 * torch.arange(48) + 1.5)).sum() / weights.sum())
-    # Weights that look evenly at all they see look to one side by up to half a stride; mirroring evens it out.
+    # Weights that look evenly at all they see look to one side, by up to half a stride; mirrors even it out.
     slack = 0.75 if options.get("flips") else 0.75 + (network.encoder.info.strides[level] - 1) / 2
     assert y == pytest.approx(70, abs=slack)
     assert x == pytest.approx(104, abs=slack)
