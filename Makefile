@@ -26,7 +26,7 @@ lint: $(STAMP) ## check style, format and types
 	$(BIN)/mypy
 
 bench: $(STAMP) ## time each station of the loop on this machine
-	$(BIN)/python tools/bench.py
+	$(BIN)/python benchmarks/stations.py
 
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)
