@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ if "QT_API" not in os.environ:
     os.environ["QT_API"] = next(found, "PyQt6").lower()
 os.environ["PYTEST_QT_API"] = os.environ["QT_API"]
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell starts background jobs with Ctrl-C ignored, and so would be every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

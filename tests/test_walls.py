@@ -43,7 +43,7 @@ def relative(path: Path) -> str:
 
 def run_python(program: str):
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=170
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -24,7 +24,7 @@ def rgb() -> Image.Image:
 
 
 def tiff(path: Path, array) -> Path:
-    tifffile.imwrite(path, array)
+    tifffile.imwrite(path, array, photometric="rgb" if array.shape[-1] == 3 else "minisblack")
     return path
 
 
