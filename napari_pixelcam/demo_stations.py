@@ -21,6 +21,7 @@ from superqt.utils import WorkerBase
 
 from napari_pixelcam.demo import SIZE
 from napari_pixelcam.preferences import PLUGIN
+from napari_pixelcam.samples import immunohistochemistry
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
@@ -81,19 +82,23 @@ class Walk:
 
 
 def open_sample(viewer: napari.Viewer) -> None:
-    """Open the sample as File ▸ Open Sample does."""
-    from npe2 import PluginManager, PluginManifest
-
-    manager = PluginManager.instance()
-    manager.discover()
-    if PLUGIN not in manager:  # run from a source tree that was never installed
-        manager.register(PluginManifest.from_file(Path(__file__).with_name("napari.yaml")))
-    viewer.open_sample(PLUGIN, SAMPLE)
+    """Open the sample as File ▸ Open Sample does, or by hand in a source tree that was never installed."""
+    try:
+        viewer.open_sample(PLUGIN, SAMPLE)
+    except KeyError:
+        for data, options, _ in immunohistochemistry():
+            viewer.add_image(data, **options)
 
 
 def open_dock(viewer: napari.Viewer) -> PixelCAMDock:
-    """Open the dock as the Plugins menu does."""
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "PixelCAM")
+    """Open the dock as the Plugins menu does, or by hand likewise."""
+    try:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "PixelCAM")
+    except (KeyError, ValueError):
+        from napari_pixelcam.widgets.dock import PixelCAMDock
+
+        widget = PixelCAMDock(viewer)
+        viewer.window.add_dock_widget(widget, name="PixelCAM", area="right")
     return widget
 
 
