@@ -98,12 +98,11 @@ class _Finetuning:
         self.localizer = load_localizer(settings.model, settings.device)
         self.network, self.device = self.localizer.network, self.localizer.device
         self.side = self._crop_side()
-        # The loss draws the line between the kinds where the model's threshold does: at one half it would first
-        # of all move the whole map, and with it all that the reviewer left as it was.
+        # The loss draws the line between the kinds where the model's threshold does: at one half it would
+        # first of all move the whole map, and with it all that the reviewer left as it was.
         threshold = min(max(self.localizer.card.threshold, 0.01), 0.99)
-        self.offset = torch.tensor([0.0, math.log(threshold / (1 - threshold))], device=self.device).view(
-            2, 1, 1
-        )
+        odds = math.log(threshold / (1 - threshold))
+        self.offset = torch.tensor([0.0, odds], device=self.device).view(2, 1, 1)
         records = read_seeds(settings.seeds)
         self.painted = [self._prepare(record) for record in records if (record.labels != UNLABELLED).any()]
         if not self.painted:

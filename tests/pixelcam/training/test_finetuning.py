@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pixelcam.errors import CancelledError, ModelNotFoundError, SeedsError
 from pixelcam.events import Stop
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.localize import localizer as localizer_module
-from pixelcam.model import ModelCard, file_sha256, read_card, save_checkpoint
+from pixelcam.model import ModelCard, file_sha256, load_checkpoint, read_card, save_checkpoint
 from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
 from pixelcam.slides import open_slide
 from pixelcam.training import FinetuneSettings, finetune
@@ -76,20 +77,31 @@ def test_the_map_moves_towards_the_strokes_and_far_from_them_mostly_stays(settin
     assert kept.mean() > 0.85
 
 
-def test_a_reviewer_who_agrees_with_the_model_leaves_it_as_it_is(settings, reviewed, tmp_path):
+def test_a_reviewer_who_agrees_with_the_model_leaves_it_much_as_it_is(settings, reviewed, tmp_path):
+    """Also where the model's threshold is far from one half."""
     image, _, labels = reviewed
-    card = read_card(settings.model)
-    before = foreground(settings.model, image)
-    own = np.where(before >= card.threshold, FOREGROUND, BACKGROUND)
+    model = tmp_path / "model.safetensors"
+    network, card = load_checkpoint(Path(settings.model))
+    with torch.no_grad():
+        network.pixel_head.convolutions[0].bias[1] -= 3
+    save_checkpoint(model, network, card)
+    before = foreground(model, image)
+    threshold = float(np.median(before))
+    assert abs(threshold - 0.5) > 0.2
+    save_checkpoint(model, network, dataclasses.replace(card, threshold=threshold))
+    own = np.where(before >= threshold, FOREGROUND, BACKGROUND)
     seeds = write(tmp_path / "own", image, np.where(labels != UNLABELLED, own, 0).astype(np.uint8))
     events = []
-    gentle = dataclasses.replace(settings, seeds=seeds, rate=FinetuneSettings.rate, epochs=3)
-    finetune(gentle, tmp_path / "run", on_event=events.append)
-    assert card.threshold != 0.5  # else there would be nothing to test
+    changed = dataclasses.replace(
+        settings, seeds=seeds, model=str(model), rate=FinetuneSettings.rate, steps=20
+    )
+    finetune(changed, tmp_path / "run", on_event=events.append)
     agreement = [event.metrics["agreement"] for event in events if "agreement" in event.metrics]
-    assert min(agreement) > 90
+    assert agreement[0] > 97
+    # 84 when this was written; 68, all background, where the loss draws the line at one half instead.
+    assert min(agreement) > 75
     after = foreground(best(tmp_path / "run"), image)
-    assert ((before >= card.threshold) == (after >= card.threshold)).mean() > 0.9
+    assert ((before >= threshold) == (after >= threshold)).mean() > 0.75
 
 
 def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
