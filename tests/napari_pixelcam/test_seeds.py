@@ -54,15 +54,13 @@ def test_the_brush_keys_are_free_in_napari_and_work_on_the_layer(bench):
         assert bench.seeds.state.brush == brush
 
 
-def test_painted_pixels_are_counted_and_saved_within_a_second(bench, user_folder):
+def test_painted_pixels_are_counted_and_saved_by_themselves(bench, user_folder):
     bench.seeds.take("foreground")
     layer = bench.layer("seeds")
     layer.brush_size = 5
     layer.paint((20, 30), FOREGROUND)
     layer.paint((50, 60), BACKGROUND)
-    started = time.monotonic()
     settle(bench)
-    assert time.monotonic() - started < 1.5
     state = bench.seeds.state
     assert state.foreground == (layer.data == 2).sum() > 0
     assert state.background == (layer.data == 1).sum() > 0
