@@ -30,25 +30,9 @@ REINSTALL = "run `pip install --upgrade '.[all]'` in the project's folder"
 
 # Qt is asked in a process of its own: a binding that cannot load its libraries may end the process that
 # imports it, and nothing in this package may import Qt.
-QT_PROBE = """
-import json, qtpy
-from qtpy import QtWidgets
-print(json.dumps({"binding": qtpy.API_NAME, "version": qtpy.QT_VERSION}))
-"""
-OPENGL_PROBE = """
-import json, sys
-from qtpy import QtWidgets
-from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
-from OpenGL import GL
-app = QtWidgets.QApplication(sys.argv[:1])
-surface, context = QOffscreenSurface(), QOpenGLContext()
-surface.create()
-if not (context.create() and context.makeCurrent(surface)):
-    sys.exit("Qt could not make an OpenGL context")
-version, renderer = (GL.glGetString(name).decode() for name in (GL.GL_VERSION, GL.GL_RENDERER))
-context.doneCurrent()
-print(json.dumps({"version": version, "renderer": renderer}))
-"""
+_RUN = "import runpy; runpy.run_module('napari_pixelcam.probes.{}', run_name='__main__')"
+QT_PROBE = _RUN.format("qt")
+OPENGL_PROBE = _RUN.format("opengl")
 
 
 @dataclass(frozen=True)
