@@ -3,17 +3,20 @@
 from pixelcam.model.checkpoint import ModelCard, file_sha256, load_checkpoint, read_card, save_checkpoint
 from pixelcam.model.device import available_devices, free_device_memory, resolve_device
 from pixelcam.model.encoder import FINAL, Encoder, load_encoder_weights
+from pixelcam.model.heads import IMAGE_HEADS, class_probabilities
 from pixelcam.model.network import PixelCAM, Prediction, foreground_probability
 from pixelcam.model.registry import ModelEntry, list_models, register_model, resolve_model, user_dir
 
 __all__ = [
     "FINAL",
+    "IMAGE_HEADS",
     "Encoder",
     "ModelCard",
     "ModelEntry",
     "PixelCAM",
     "Prediction",
     "available_devices",
+    "class_probabilities",
     "file_sha256",
     "foreground_probability",
     "free_device_memory",

@@ -32,8 +32,10 @@ class ModelCard:
     ----------
     name
         What people call the model.
-    encoder, classes, levels, output_stride, standardise
+    encoder, classes, levels, output_stride, standardise, image_head
         How to build the network; see `PixelCAM`.
+    multi_label
+        Whether an image may show several classes or none; see `pixelcam.model.heads.class_probabilities`.
     input_size
         Side in pixels of the square images it was trained on.
     mpp
@@ -74,6 +76,8 @@ class ModelCard:
     parent: str | None = None
     licence: str = ""
     description: str = ""
+    image_head: str = "average"
+    multi_label: bool = False
 
     def build(self, *, dropout: float = 0.0, pretrained: bool = False) -> PixelCAM:
         """Return the network that the card describes, with fresh heads."""
@@ -85,6 +89,7 @@ class ModelCard:
             dropout=dropout,
             standardise=self.standardise,
             pretrained=pretrained,
+            image_head=self.image_head,
         )
 
 
@@ -185,6 +190,8 @@ def _card_from_json(text: str) -> ModelCard:
         raise ValueError("fewer than two classes")
     if not isinstance(card.encoder, str) or not _all_are(int, card.levels):
         raise ValueError("an encoder or levels of another kind")
+    if not isinstance(card.image_head, str) or not isinstance(card.multi_label, bool):
+        raise ValueError("an image head or multi_label of another kind")
     if any(len(v) != 3 or not _all_are((int, float), v) for v in (card.mean, card.std)):
         raise ValueError("a normalisation of other than three channels")
     if card.input_size < 16 or not 0 <= card.threshold <= 1:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, Encoder
 from pixelcam.model.geometry import Grid, move_to_grid
+from pixelcam.model.heads import Pooled, make_image_head
 
 
 class Prediction(NamedTuple):
@@ -26,20 +27,6 @@ class Prediction(NamedTuple):
 
     class_logits: Tensor
     pixel_logits: Tensor
-
-
-class ImageHead(nn.Module):
-    """Average pooling and a linear classifier; dropout of whole channels stands before it only."""
-
-    def __init__(self, channels: int, classes: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout2d(dropout)
-        self.classify = nn.Linear(channels, classes)
-
-    def forward(self, final: Tensor) -> Tensor:
-        """Return (n, classes) logits of final maps (n, c, h, w)."""
-        logits: Tensor = self.classify(self.dropout(final).mean(dim=(2, 3)))
-        return logits
 
 
 class PixelHead(nn.Module):
@@ -107,6 +94,8 @@ class PixelCAM(nn.Module):
         See `PixelHead`.
     pretrained
         Start from timm's ImageNet weights, fetched from the hub.
+    image_head
+        How the final map becomes class logits; one of `pixelcam.model.heads.IMAGE_HEADS`.
     """
 
     def __init__(
@@ -119,6 +108,7 @@ class PixelCAM(nn.Module):
         dropout: float = 0.0,
         standardise: bool = True,
         pretrained: bool = False,
+        image_head: str = "average",
     ) -> None:
         super().__init__()
         self.encoder = Encoder(encoder, output_stride=output_stride, pretrained=pretrained)
@@ -129,7 +119,7 @@ class PixelCAM(nn.Module):
                 f"and -1 for its final map; got {list(levels)}."
             )
         self.levels = tuple(levels)
-        self.image_head = ImageHead(info.final_channels, classes, dropout)
+        self.image_head = make_image_head(image_head, info.final_channels, classes, dropout)
         self.pixel_head = PixelHead(
             [info.level_channels(level) for level in self.levels],
             [info.grid(level) for level in self.levels],
@@ -146,6 +136,30 @@ class PixelCAM(nn.Module):
         """
         final, maps = self.encoder(images, self.levels)
         return Prediction(self.image_head(final), self.pixel_head(maps))
+
+    def forward_part(
+        self, images: Tensor, rows: tuple[int, int | None], columns: tuple[int, int | None]
+    ) -> tuple[Pooled, Tensor]:
+        """Pool the image head's positions of one part of the final map, and classify all pixels.
+
+        For tiles of a large image: what their own parts gave is merged by ``image_head.merge``, and
+        ``image_head.logits`` tells the classes of the whole.
+
+        Parameters
+        ----------
+        images
+            As for `forward`.
+        rows, columns
+            First and last (excluded, `None` for the end) cell of the part on the final map.
+
+        Returns
+        -------
+        pooled, pixel_logits
+            See `Pooled`; and (n, 2, h, w) as in `Prediction`.
+        """
+        final, maps = self.encoder(images, self.levels)
+        part = final[:, :, slice(*rows), slice(*columns)]
+        return self.image_head.pool(part), self.pixel_head(maps)
 
     def classify(self, images: Tensor) -> Tensor:
         """Return only the class logits (n, classes)."""
