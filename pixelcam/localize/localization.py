@@ -29,7 +29,8 @@ class Localization:
     mpp
         Microns per level-0 pixel, `None` where unknown.
     classes
-        Class name to probability; they sum to 1.
+        Class name to probability. They sum to 1, unless the model is one of several labels an image, which
+        gives each class a probability of its own.
     foreground
         (h, w) float32 in [0, 1]; (h, w) is (height, width) unless `scale` says otherwise.
     threshold
@@ -55,6 +56,11 @@ class Localization:
     def predicted(self) -> str:
         """The most probable class."""
         return max(self.classes, key=lambda name: self.classes[name])
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The classes that are at least as probable as not, in the model's order; there may be none."""
+        return tuple(name for name, probability in self.classes.items() if probability >= 0.5)
 
     @property
     def background(self) -> NDArray[np.float32]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from pixelcam.localize.tiles import Tile, plan_tiles
 from pixelcam.localize.working import WorkingImage
 from pixelcam.model.checkpoint import ModelCard, file_sha256, load_checkpoint
 from pixelcam.model.device import device_memory_guard, free_device_memory, resolve_device
+from pixelcam.model.encoder import FINAL
 from pixelcam.model.geometry import resize_map
+from pixelcam.model.heads import Pooled, class_probabilities
 from pixelcam.model.network import PixelCAM, foreground_probability
 from pixelcam.model.registry import resolve_model
 from pixelcam.slides import Slide, open_slide
+
+T = TypeVar("T")
 
 CORE = 768
 CONTEXT = 128
@@ -80,7 +84,7 @@ class Localizer:
         logits, grid = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
         stride = self.network.pixel_head.stride
         ratio = (working.shape[0] / slide.height / stride, working.shape[1] / slide.width / stride)
-        probabilities = torch.softmax(logits, dim=0).tolist()
+        probabilities = class_probabilities(logits, self.card.multi_label).tolist()
         return Localization(
             image_name=slide.name,
             width=slide.width,
@@ -129,24 +133,31 @@ class Localizer:
         Returns
         -------
         logits, grid
-            The class logits (classes,), averaged by area, and the foreground probability (h / s, w / s) on
-            the plain grid of the pixel head's stride s, NaN where no tile lies. Averaging logits over tiles
-            is average pooling over the whole image, because the image head is linear.
+            The class logits (classes,) of what the tiles' own parts show together, pooled as the image head
+            pools a whole image, and the foreground probability (h / s, w / s) on the plain grid of the pixel
+            head's stride s, NaN where no tile lies.
+
+        Raises
+        ------
+        ValueError
+            There are no tiles.
+        ImageError, DeviceError, CancelledError
         """
         stride = self.network.pixel_head.stride
         grid = torch.full([math.ceil(side / stride) for side in working.shape], torch.nan)
-        logits, seen = torch.zeros(len(self.card.classes), dtype=torch.float64), 0.0
+        pooled: Pooled | None = None
         on_event(Event("started", stage="localize", total=len(tiles)))
         for index, tile in enumerate(tiles):
             if should_stop() is not Stop.NO:
                 raise CancelledError
-            class_logits, foreground = self._run_tile(working.read(tile))
+            own, foreground = self._run_tile(working.read(tile), tile)
             _place(grid, foreground, tile, stride)
-            area = float((tile.core_stop[0] - tile.core_start[0]) * (tile.core_stop[1] - tile.core_start[1]))
-            logits, seen = logits + class_logits.double() * area, seen + area
+            pooled = own if pooled is None else self.network.image_head.merge(pooled, own)
             on_event(Event("step", stage="localize", step=index + 1, total=len(tiles)))
+        if pooled is None:
+            raise ValueError("an image has at least one tile")
         on_event(Event("done", stage="localize"))
-        return logits / seen, grid
+        return self._class_logits(pooled), grid
 
     def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Classify a batch of images of the model's input size, as the evaluation protocol does.
@@ -161,38 +172,54 @@ class Localizer:
         class_probabilities, foreground
             (n, classes) and (n, s, s) float32.
         """
-        prediction = self._forward(torch.from_numpy(np.ascontiguousarray(images)))
+        class_logits, pixel_logits = self._forward(
+            torch.from_numpy(np.ascontiguousarray(images)), self.network
+        )
         stride = self.network.pixel_head.stride
         size = (images.shape[1], images.shape[2])
         maps = [
             resize_map(each, size, (1 / stride, 1 / stride)).clamp_(0, 1).numpy()
-            for each in foreground_probability(prediction[1]).cpu()
+            for each in foreground_probability(pixel_logits).cpu()
         ]
-        return torch.softmax(prediction[0].float(), dim=1).cpu().numpy(), np.stack(maps)
+        probabilities = class_probabilities(class_logits.float(), self.card.multi_label)
+        return probabilities.cpu().numpy(), np.stack(maps)
 
     def release(self) -> None:
         """Move the network off the device and give its memory back; it returns at the next use."""
         self.network.to("cpu")
         free_device_memory()
 
-    def _run_tile(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def _run_tile(self, pixels: NDArray[np.uint8], tile: Tile) -> tuple[Pooled, Tensor]:
         step = self.network.stride
         height, width = pixels.shape[:2]
         padded = np.pad(pixels, ((0, -height % step), (0, -width % step), (0, 0)), mode="symmetric")
-        class_logits, pixel_logits = self._forward(torch.from_numpy(padded)[None])
-        return class_logits[0].float().cpu(), foreground_probability(pixel_logits)[0].cpu()
+        stride = int(self.network.encoder.info.grid(FINAL).stride)
+        rows, columns = (_own_cells(tile, axis, stride) for axis in (0, 1))
+        pooled, pixel_logits = self._forward(
+            torch.from_numpy(padded)[None],
+            lambda images: self.network.forward_part(images, rows, columns),
+        )
+        # In double precision, so that many tiles add up as well as few.
+        pooled = Pooled(*(value.cpu().double() for value in pooled))
+        return pooled, foreground_probability(pixel_logits)[0].cpu()
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _class_logits(self, pooled: Pooled) -> Tensor:
+        with torch.inference_mode():
+            on_device = Pooled(*(value.float().to(self.device) for value in pooled))
+            logits: Tensor = self.network.image_head.logits(on_device)[0]
+            return logits.cpu().double()
+
+    def _forward(self, images: Tensor, run: Callable[[Tensor], tuple[T, Tensor]]) -> tuple[T, Tensor]:
         with device_memory_guard("choose the device cpu, or close other programs that use it"):
             self.network.to(self.device)  # outside of inference mode, or it could never be trained again
             with torch.inference_mode():
-                prediction = self.network(normalise(images.to(self.device), self.card))
-        if not torch.isfinite(prediction.pixel_logits).all():
+                found, pixel_logits = run(normalise(images.to(self.device), self.card))
+        if not torch.isfinite(pixel_logits).all():
             raise ImageError(
                 f"The model {self.model.name} gives values that are not numbers on this image; "
                 "use another model."
             )
-        return prediction.class_logits, prediction.pixel_logits
+        return found, pixel_logits
 
 
 def normalise(images: Tensor, card: ModelCard) -> Tensor:
@@ -238,6 +265,17 @@ def _as_slide(image: NDArray[Any] | Slide | str | Path) -> Slide:
     if isinstance(image, Slide):
         return image
     return open_slide(image) if isinstance(image, str | Path) else Slide.from_array(image)
+
+
+def _own_cells(tile: Tile, axis: int, stride: int) -> tuple[int, int | None]:
+    """Return the first and last (excluded) cell of the tile's own part on its final map; `None`: to the end.
+
+    At the image's end the mirrored cells beyond it count, as they do where the image is run whole.
+    """
+    first = (tile.core_start[axis] - tile.start[axis]) // stride
+    if tile.core_stop[axis] == tile.stop[axis]:
+        return first, None
+    return first, (tile.core_stop[axis] - tile.start[axis]) // stride
 
 
 def _place(grid: Tensor, foreground: Tensor, tile: Tile, stride: int) -> None:

@@ -42,3 +42,11 @@ def test_area_is_in_square_millimetres_of_the_image_and_unknown_without_a_pixel_
 
 def test_background_is_what_foreground_is_not(found):
     np.testing.assert_allclose(found.background + found.foreground, 1)
+
+
+def test_present_are_the_classes_at_least_as_probable_as_not(found):
+    from dataclasses import replace
+
+    assert found.present == ("malignant",)
+    assert replace(found, classes={"gland": 0.9, "tumour": 0.5, "fat": 0.49}).present == ("gland", "tumour")
+    assert replace(found, classes={"gland": 0.1, "tumour": 0.2}).present == ()
