@@ -15,10 +15,21 @@ from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL
 from pixelcam.model.geometry import Grid, interpolation_matrix
 from pixelcam.model.network import PixelCAM
-from pixelcam.teachers.maps import GRADIENT_METHODS, TEACHERS, class_activation_map, min_max
+from pixelcam.teachers.attention import attention_map, check_attention
+from pixelcam.teachers.maps import (
+    FINAL_METHODS,
+    GRADIENT_METHODS,
+    MAP_METHODS,
+    TRAINED_TEACHERS,
+    class_activation_map,
+    min_max,
+)
 
 MAP_STRIDE = 4
 """Image pixels per pixel of a teacher's map."""
+NOISY_COPIES = 8
+NOISE = 0.15
+"""Standard deviation of the noise of Smooth Grad-CAM++, as a share of the image's own range."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +39,9 @@ class Teacher:
     Attributes
     ----------
     method
-        One of `TEACHERS`.
+        One of `MAP_METHODS`; `pixelcam.teachers.trained` makes the others.
     levels
-        Encoder levels whose maps are averaged; CAM knows only the final one.
+        Encoder levels whose maps are averaged; `FINAL_METHODS` know only the final one.
     scales
         Sizes, relative to the image, whose maps are averaged.
     flips
@@ -38,6 +49,8 @@ class Teacher:
     score
         What is differentiated: the class's "logit", or its "log-odds" against all other classes (for two
         classes the difference of the logits), which does not credit what speaks for every class alike.
+    margin
+        Pixels of the mirrored image that are added on each side and cut off the map again.
     """
 
     method: str = "layercam"
@@ -48,16 +61,36 @@ class Teacher:
     margin: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in TEACHERS:
-            raise ConfigError(f"There is no teacher {self.method!r}; choose one of: {', '.join(TEACHERS)}.")
+        if self.method in TRAINED_TEACHERS:
+            raise ConfigError(
+                f"The teacher {self.method} must be trained first; train_localizer does so, "
+                f"or choose one of: {', '.join(MAP_METHODS)}."
+            )
+        if self.method not in MAP_METHODS:
+            raise ConfigError(
+                f"There is no teacher {self.method!r}; choose one of: "
+                f"{', '.join((*MAP_METHODS, *TRAINED_TEACHERS))}."
+            )
         if self.score not in ("logit", "log-odds"):
             raise ConfigError(f"A teacher's score is logit or log-odds, not {self.score!r}.")
         if self.margin < 0 or self.margin % MAP_STRIDE:
             raise ConfigError(f"A teacher's margin is a multiple of {MAP_STRIDE} pixels, not {self.margin}.")
         if not self.levels or not self.scales or min(self.scales) <= 0:
             raise ConfigError("A teacher needs at least one level and one scale above 0.")
-        if self.method == "cam" and self.levels != (FINAL,):
-            raise ConfigError("CAM is defined on the final level only; leave the teacher's levels out.")
+        if self.method in FINAL_METHODS and self.levels != (FINAL,):
+            name = "CAM" if self.method == "cam" else f"The teacher {self.method}"
+            raise ConfigError(f"{name} is defined on the final level only; leave the teacher's levels out.")
+
+    def check(self, network: PixelCAM) -> None:
+        """Refuse a network that the method cannot map.
+
+        Raises
+        ------
+        ConfigError
+            The encoder has no class token or the image head no attention, and the method reads it.
+        """
+        if self.method in FINAL_METHODS and self.method != "cam":
+            check_attention(network, self.method)
 
     def maps(self, network: PixelCAM, images: Tensor, labels: Tensor) -> Tensor:
         """Return the maps of the images' labels.
@@ -75,7 +108,13 @@ class Teacher:
         -------
         maps
             (n, h / 4, w / 4) float32 in [0, 1], each scaled to its own minimum and maximum, on a plain grid.
+
+        Raises
+        ------
+        ConfigError
+            See `check`.
         """
+        self.check(network)
         margin = min(self.margin, (min(images.shape[2:]) - 1) // MAP_STRIDE * MAP_STRIDE)
         images = functional.pad(images, (margin, margin, margin, margin), mode="reflect")
         size = (images.shape[2] // MAP_STRIDE, images.shape[3] // MAP_STRIDE)
@@ -107,18 +146,39 @@ class Teacher:
             with torch.no_grad():
                 final, _ = network.encoder(images)
             return [class_activation_map(final, network.image_head.classify.weight.detach()[labels])]
+        if self.method in FINAL_METHODS:
+            return [attention_map(network, images, labels, self.method)]
+        activations, gradients = self._differentiate(network, images, labels)
+        if self.method == "smooth-grad-cam++":
+            copies = [self._differentiate(network, copy, labels)[1] for copy in _noisy(images)]
+            gradients = [torch.stack(each) for each in zip(*copies, strict=True)]
+        method = GRADIENT_METHODS[self.method]
+        return [method(a, g) for a, g in zip(activations, gradients, strict=True)]
+
+    def _differentiate(
+        self, network: PixelCAM, images: Tensor, labels: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return each level's activations and the score's gradients there, as maps (n, c, h, w)."""
         with _captured(network, self.levels) as captured, torch.enable_grad():
             images = images.detach().requires_grad_()  # so that a frozen encoder has a graph too
             final, _ = network.encoder(images)
             score = _score(network.image_head(final), labels, self.score)
             activations = [final if level == FINAL else captured[level] for level in self.levels]
             gradients = torch.autograd.grad(score.sum(), activations)
-        method = GRADIENT_METHODS[self.method]
         shape = (images.shape[2], images.shape[3])
-        return [
-            method(_as_map(a.detach(), network, shape), _as_map(g.detach(), network, shape))
-            for a, g in zip(activations, gradients, strict=True)
-        ]
+        return (
+            [_as_map(each.detach(), network, shape) for each in activations],
+            [_as_map(each.detach(), network, shape) for each in gradients],
+        )
+
+
+def _noisy(images: Tensor) -> Iterator[Tensor]:
+    """Yield copies of images with Gaussian noise, the same at every call and for every image of a batch."""
+    generator = torch.Generator().manual_seed(0)
+    span = images.amax(dim=(1, 2, 3), keepdim=True) - images.amin(dim=(1, 2, 3), keepdim=True)
+    for _ in range(NOISY_COPIES):
+        noise = torch.randn(1, *images.shape[1:], generator=generator).to(images.device)
+        yield images + NOISE * span * noise
 
 
 def _score(logits: Tensor, labels: Tensor, kind: str) -> Tensor:

@@ -14,7 +14,7 @@ import yaml
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, EncoderInfo
 from pixelcam.seeds.samplers import SamplerSettings
-from pixelcam.teachers import Teacher
+from pixelcam.teachers import FINAL_METHODS, Teacher
 
 
 class _Settings:
@@ -212,7 +212,7 @@ class TrainSettings(_Settings):
         levels = self.teacher_levels
         if levels is None:
             last = len(info.strides) - 1
-            levels = (FINAL,) if self.teacher == "cam" else (last - 1, last)
+            levels = (FINAL,) if self.teacher in FINAL_METHODS else (last - 1, last)
         count = len(info.strides)
         _need(
             all(FINAL <= level < count for level in levels),

@@ -9,7 +9,9 @@ from scipy.ndimage import map_coordinates
 
 from pixelcam.errors import ConfigError
 from pixelcam.model import FINAL, PixelCAM
-from pixelcam.teachers import TEACHERS, Teacher
+from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TRAINED_TEACHERS, Teacher
+from pixelcam.teachers.maps import GRADIENT_METHODS, smooth_grad_cam_plus_plus
+from pixelcam.teachers.teacher import NOISE, NOISY_COPIES
 from tests.pixelcam.networks import linearised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,8 +92,12 @@ def test_a_transformers_block_is_taken_as_the_map_of_its_patch_tokens(transforme
         np.testing.assert_allclose(found[index], scaled(wanted), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", TEACHERS)
-@pytest.mark.parametrize("kind", ["network", "transformer"])
+EVERYWHERE = [("network", m) for m in ("cam", *GRADIENT_METHODS)] + [
+    ("transformer", m) for m in MAP_METHODS if m != "deep-mil"
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), EVERYWHERE)
 def test_every_teacher_maps_every_kind_of_encoder_between_0_and_1(request, images, method, kind):
     teacher = Teacher(method, scales=(1.0, 1.5), flips=True, score="log-odds")
     maps = teacher.maps(request.getfixturevalue(kind), images, LABELS)
@@ -99,6 +105,36 @@ def test_every_teacher_maps_every_kind_of_encoder_between_0_and_1(request, image
     assert torch.isfinite(maps).all()
     assert maps.amin() >= 0
     assert maps.amax() <= 1
+
+
+def test_grad_cam_of_the_final_map_is_cam_where_the_head_averages(network, images):
+    # Zhou's map is Selvaraju's up to the number of cells, by the latter's own proof.
+    torch.testing.assert_close(
+        Teacher("grad-cam").maps(network, images, LABELS),
+        Teacher("cam").maps(network, images, LABELS),
+        atol=1e-4,
+        rtol=0,
+    )
+
+
+def test_smooth_grad_cam_plus_plus_sees_noisy_copies_but_the_images_own_activations(network, images):
+    def gradients_of(inputs):
+        final, (activations,) = network.encoder(inputs, (2,))
+        score = network.image_head(final).gather(1, LABELS[:, None]).sum()
+        return activations.detach(), torch.autograd.grad(score, activations)[0]
+
+    generator = torch.Generator().manual_seed(0)
+    copies = []
+    for _ in range(NOISY_COPIES):
+        noise = torch.randn(1, *images.shape[1:], generator=generator)
+        span = torch.stack([image.max() - image.min() for image in images])
+        copies.append(gradients_of(images + NOISE * span[:, None, None, None] * noise)[1])
+    wanted = smooth_grad_cam_plus_plus(gradients_of(images)[0], torch.stack(copies))
+    teacher = Teacher("smooth-grad-cam++", (2,))
+    found = teacher._raw(network, images, LABELS)[0]
+    torch.testing.assert_close(found, wanted, atol=1e-6 * float(wanted.max()), rtol=1e-3)
+    alone = teacher.maps(network, images[:1], LABELS[:1])
+    torch.testing.assert_close(alone, teacher.maps(network, images, LABELS)[:1], atol=1e-3, rtol=0)
 
 
 def test_the_log_odds_are_the_classs_logit_less_the_log_sum_of_the_others(network, images):
@@ -172,9 +208,15 @@ def test_a_teacher_leaves_the_network_as_it_was(network, images):
         {"levels": ()},
         {"scales": ()},
         {"scales": (0.0,)},
-        {"method": "cam", "levels": (2,)},
+        *({"method": method, "levels": (2,)} for method in FINAL_METHODS),
     ],
 )
 def test_a_teacher_that_cannot_be_is_refused(options):
     with pytest.raises(ConfigError):
         Teacher(**options)
+
+
+@pytest.mark.parametrize("method", TRAINED_TEACHERS)
+def test_a_teacher_that_must_be_trained_first_says_so(method):
+    with pytest.raises(ConfigError, match=f"{method} must be trained first"):
+        Teacher(method)

@@ -7,6 +7,7 @@ import pytest
 from pixelcam.datasets import Dataset, Sample
 from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.model.encoder import FINAL, encoder_info
+from pixelcam.teachers import FINAL_METHODS
 from pixelcam.training import FinetuneSettings, TrainSettings
 from pixelcam.training.settings import default_levels
 from pixelcam.training.setup import claim_run, plan_card, refuse_other_settings
@@ -124,9 +125,10 @@ def test_the_card_says_how_the_model_was_made():
     assert "root" not in card.training  # nobody else has that folder
 
 
-def test_the_teacher_of_cam_is_the_final_map():
-    info = encoder_info("test_efficientnet")
-    assert TrainSettings.from_dict({**BASE, "teacher": "cam"}).teacher_of(info).levels == (FINAL,)
+@pytest.mark.parametrize("teacher", FINAL_METHODS)
+def test_the_teacher_of_cam_and_attention_is_the_final_map(teacher):
+    info = encoder_info("test_vit")
+    assert TrainSettings.from_dict({**BASE, "teacher": teacher}).teacher_of(info).levels == (FINAL,)
 
 
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
