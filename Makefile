@@ -3,14 +3,15 @@
 
 PYTHON ?= python3
 QT_API ?= pyqt6
+SETTINGS ?= quick
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON QT_API
 
-.PHONY: help setup demo test lint bench constraints system-check clean
+.PHONY: help setup demo test lint bench bench-localization constraints system-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: system-check $(STAMP) ## install everything into .venv
 
@@ -27,6 +28,10 @@ lint: $(STAMP) ## check style, format and types
 
 bench: $(STAMP) ## time each station of the loop on this machine
 	$(BIN)/python benchmarks/stations.py
+
+bench-localization: $(STAMP) ## reproduce the table of localization (SETTINGS=quick|full GLAS=FOLDER EBHI=FOLDER)
+	$(BIN)/python -m benchmarks.localization --settings $(SETTINGS) \
+		$(if $(GLAS),--glas "$(GLAS)") $(if $(EBHI),--ebhi "$(EBHI)") $(ARGS)
 
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)

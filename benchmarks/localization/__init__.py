@@ -1,0 +1,1 @@
+"""The localization benchmark: what is trained and measured, how, and what came out."""

@@ -1,0 +1,219 @@
+"""The benchmark's figures: validation curves, rows compared, and maps beside masks, worst cases first.
+
+Images of GlaS may not be redistributed, so that pictures of them are for the work folder only; the figures
+under ``benchmarks/results`` show images of EBHI-SEG (L. Shi et al. 2023, CC BY 4.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.localization.table import TITLES, Line
+from pixelcam.datasets import Dataset, Sample, load_image, load_mask
+from pixelcam.evaluation import PROTOCOL_SIZE, Predictor, evaluate
+from pixelcam.events import Event
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+"""Okabe and Ito's, which people with any colour vision tell apart."""
+
+MARKERS = "osD^vP*X"
+CREDIT = {
+    "ebhi": "Images: EBHI-SEG, L. Shi et al., Frontiers in Medicine 10:1114673 (2023), CC BY 4.0",
+    "glas": "Images: GlaS, for research only. Do not publish.",
+}
+REDISTRIBUTABLE = frozenset({"ebhi"})
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The validation figures of one run over its epochs.
+
+    Attributes
+    ----------
+    name
+        Of the row; runs of one row share a colour.
+    epochs, pxap, accuracy
+        (n,), the epochs of both stages counted on; NaN where a validation gives no such figure.
+    joint_from
+        The last epoch of the classifier alone.
+    chance
+        PxAP of a map that knows nothing; None where no mask was looked at.
+    """
+
+    name: str
+    epochs: NDArray[np.float64]
+    pxap: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    joint_from: int
+    chance: float | None
+
+
+def curve_of(name: str, events: Sequence[Event]) -> Curve:
+    """Return the validation curve of a run's events; an epoch that was repeated counts as the last time."""
+    classifier = max((e.epochs or 0 for e in events if e.stage == "classifier"), default=0)
+    found: dict[int, Mapping[str, float]] = {}
+    for event in events:
+        if event.kind == "validation" and event.epoch is not None:
+            found[event.epoch + (classifier if event.stage == "joint" else 0)] = event.metrics
+    epochs = sorted(found)
+    chances = [found[epoch]["valpx_chance"] for epoch in epochs if "valpx_chance" in found[epoch]]
+
+    def figures(key: str) -> NDArray[np.float64]:
+        return np.array([found[epoch].get(key, np.nan) for epoch in epochs], np.float64)
+
+    return Curve(
+        name, np.array(epochs, np.float64), figures("valpx_pxap"), figures("valcl_accuracy"), classifier,
+        chances[0] if chances else None,
+    )  # fmt: skip
+
+
+def draw_curves(curves: Sequence[Curve], title: str, path: Path) -> None:
+    """Draw validation PxAP and accuracy over the epochs; one colour and marker a row, one line a run."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        names = list(dict.fromkeys(curve.name for curve in curves))
+        for curve in curves:
+            place = names.index(curve.name)
+            first = curve is next(each for each in curves if each.name == curve.name)
+            look = {
+                "color": COLOURS[place % len(COLOURS)],
+                "marker": MARKERS[place % len(MARKERS)],
+                "markersize": 3.5,
+                "linewidth": 1.2,
+                "alpha": 0.8,
+            }
+            for axes, values in ((upper, curve.pxap), (lower, curve.accuracy)):
+                there = np.isfinite(values)
+                label = curve.name if first else None
+                axes.plot(curve.epochs[there], values[there], label=label, **look)
+        chance = next((curve.chance for curve in curves if curve.chance is not None), None)
+        if chance is not None:
+            upper.axhline(chance, color="0.4", linestyle="--", linewidth=1)
+            upper.annotate(
+                "chance", (0.005, chance), xycoords=("axes fraction", "data"), va="bottom", color="0.3"
+            )
+        upper.set_ylabel("PxAP on the masked validation images, %")
+        lower.set_ylabel("accuracy on validation, %")
+        lower.set_xlabel("epoch, of the classifier and then of both heads")
+        upper.set_title(title, loc="left")
+        figure.legend(*lower.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+        _save(figure, path)
+
+
+def draw_rows(lines: Sequence[Line], title: str, path: Path) -> None:
+    """Draw each line's PxAP with its spread beside chance, in the table's order from the top."""
+    shown = [line for line in lines if line.figures["pxap"] is not None]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 1.2 + 0.27 * len(shown)), layout="constrained")
+        axes = figure.subplots()
+        for place, line in enumerate(shown):
+            spread, chance = line.figures["pxap"], line.figures["chance_pxap"]
+            assert spread is not None
+            if chance is not None:
+                axes.plot([chance.mean] * 2, [place - 0.4, place + 0.4], color="0.5", linewidth=1.5)
+            selections = list(dict.fromkeys(each.selection for each in shown))
+            index = selections.index(line.selection)
+            axes.errorbar(
+                spread.mean,
+                place,
+                xerr=spread.sd or 0,
+                color=COLOURS[index],
+                marker=MARKERS[index],
+                capsize=2,
+            )
+        labels = [f"{line.row} ({line.selection})" for line in shown]
+        axes.set_yticks(range(len(shown)), labels)
+        axes.invert_yaxis()
+        axes.set_xlabel("PxAP, %; mean and standard deviation; grey strokes are chance")
+        axes.grid(axis="x", color="0.9")
+        axes.set_title(title, loc="left")
+        _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with what it should and what it does show.
+
+    Attributes
+    ----------
+    sample
+        The image.
+    foreground
+        (s, s) float32 in [0, 1].
+    dice
+        In percent, at the model's threshold.
+    """
+
+    sample: Sample
+    foreground: NDArray[np.float32]
+    dice: float
+
+
+def worst_cases(localizer: Predictor, dataset: Dataset, count: int) -> list[Case]:
+    """Return the `count` masked images of least Dice, the worst first."""
+    scores = evaluate(localizer, dataset).per_image
+    known = {sample.name: sample for sample in dataset.masked}
+    ranked = sorted((s.dice, s.name) for s in scores if s.dice is not None and s.name in known)[:count]
+    cases = []
+    for dice, name in ranked:
+        image = load_image(known[name], localizer.card.input_size)
+        _, maps = localizer.predict_batch(image[None])
+        cases.append(Case(known[name], maps[0], dice))
+    return cases
+
+
+def draw_cases(
+    cases: Sequence[Case], classes: Sequence[str], threshold: float, title: str, credit: str, path: Path
+) -> None:
+    """Draw images, their masks, maps and regions, one case a column."""
+    size = PROTOCOL_SIZE
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.75 * len(cases) + 0.9, 6.0), layout="constrained")
+        grid = figure.subplots(3, len(cases), squeeze=False)
+        shown: Any = None
+        for column, case in enumerate(cases):
+            image, mask = load_image(case.sample, size), load_mask(case.sample, size)
+            for axes in grid[:, column]:
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+            grid[0, column].imshow(image)
+            grid[0, column].set_title(f"{classes[case.sample.label]}\nDice {case.dice:.0f}", fontsize=8)
+            grid[1, column].imshow(image)
+            _outline(grid[1, column], mask == 1, "#0072B2")
+            shown = grid[2, column].imshow(
+                case.foreground, cmap="cividis", vmin=0, vmax=1, extent=(-0.5, size - 0.5, size - 0.5, -0.5)
+            )
+            _outline(grid[2, column], mask == 1, "white")
+        for row, words in enumerate(("image", "mask, outlined", "map, mask outlined")):
+            grid[row, 0].set_ylabel(words)
+        figure.colorbar(shown, ax=list(grid[2]), shrink=0.8, label=f"foreground; threshold {threshold:.2f}")
+        figure.suptitle(title, x=0.01, ha="left")
+        figure.supxlabel(credit, fontsize=7, x=0.01, ha="left")
+        _save(figure, path)
+
+
+def _outline(axes: Any, region: NDArray[np.bool_], colour: str) -> None:
+    if region.any() and not region.all():
+        axes.contour(region, levels=[0.5], colors=[colour], linewidths=1.2)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The version of matplotlib in the file would make every redrawing a change.
+    figure.savefig(path, metadata={"Software": None})
+
+
+def title_of(dataset: str, scheme: str) -> str:
+    """Return a data set and scheme in words."""
+    return f"{TITLES[dataset]}, patient-disjoint" if scheme == "patient" else TITLES[dataset]

@@ -1,0 +1,146 @@
+"""Cells run once, go on where they were interrupted, and fail alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.localization.commands import Places, evaluate_command, find_weights, train_command
+from benchmarks.localization.plan import LITE0, MOBILENET, Plan, Row, chosen_rows, full_plan, quick_plan
+from benchmarks.localization.run import Bench, masks_seen, read_events, seconds_at_work, targets
+from pixelcam.training import TrainSettings
+
+
+def run_all(plan, places, fake):
+    bench = Bench(places, fake, report=lambda line: None)
+    return [bench.run(cell) for cell in plan.cells()]
+
+
+def test_rows_that_train_the_same_share_one_run(plan, places, fake):
+    records = run_all(plan, places, fake)
+    assert len(records) == 6
+    assert fake.count("train") == 4, "the two teachers share a classifier on each of two folds"
+    assert records[0]["run"] == records[1]["run"] != records[2]["run"]
+
+
+def test_the_first_fold_of_every_row_comes_before_the_second_of_any(plan):
+    assert [cell.fold for cell in plan.cells()] == [0, 0, 0, 1, 1, 1]
+
+
+def test_finished_cells_are_not_run_again(plan, places, fake):
+    first = run_all(plan, places, fake)
+    number = len(fake.ran)
+    assert run_all(plan, places, fake) == first
+    assert len(fake.ran) == number
+
+
+def test_an_interrupted_benchmark_goes_on_where_it_was(plan, places, fake):
+    fake.interrupt_at = 6  # the second training
+    with pytest.raises(KeyboardInterrupt):
+        run_all(plan, places, fake)
+    interrupted = fake.ran[5]
+    assert interrupted[1] == "train"
+    run_all(plan, places, fake)
+    assert fake.ran[6] == interrupted
+    finished = [tuple(command) for command in (*fake.ran[:5], *fake.ran[6:]) if command[1] == "train"]
+    assert len(finished) == len(set(finished)) == 4, "a finished run was trained again"
+
+
+def test_a_failure_is_recorded_in_its_cell_and_stops_nothing(plan, places, fake):
+    fake.fail = {"grad-cam++": f"There is no teacher in {places.work}."}
+    records = run_all(plan, places, fake)
+    assert [record.get("failure") for record in records] == [None, "There is no teacher in $WORK.", None] * 2
+    assert all("evaluations" in record for record in records if record["row"] != "Grad-CAM++")
+
+
+def test_a_failed_cell_is_tried_again_and_the_run_that_it_shares_is_not(plan, places, fake):
+    fake.fail = {"grad-cam++": "No."}
+    run_all(plan, places, fake)
+    fake.fail = {}
+    trainings = fake.count("train")
+    records = run_all(plan, places, fake)
+    assert not any("failure" in record for record in records)
+    assert fake.count("train") == trainings
+
+
+def test_a_run_of_other_defaults_is_not_taken_for_the_rows_own(plan, places, fake):
+    records = run_all(plan, places, fake)
+    run = places.work / "runs" / records[2]["run"]
+    settings = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**settings, "rate_joint": 7.0}))
+    (places.work / "cells" / plan.cells()[2].name / "cell.json").unlink()
+    record = Bench(places, fake, report=lambda line: None).run(plan.cells()[2])
+    assert "rate_joint" in record["failure"]
+
+
+def test_records_and_commands_name_no_folder_of_this_machine(plan, places, fake):
+    records = run_all(plan, places, fake)
+    text = json.dumps(records)
+    for folder in (places.work, *places.roots.values()):
+        assert str(folder) not in text
+    assert str(places.roots["glas"]) in fake.ran[0]
+
+
+def test_a_row_without_its_weights_fails_and_says_which_variable_names_them(places, fake):
+    row = Row("MobileNet", encoder=MOBILENET, needs_weights=True, places=(("glas", "official"),))
+    [record] = run_all(Plan("quick", (row,), folds=1), places, fake)
+    assert "PIXELCAM_WEIGHTS_MOBILENETV2_100" in record["failure"]
+    assert fake.ran == []
+
+
+def test_weights_are_found_by_option_and_by_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIXELCAM_WEIGHTS_MOBILENETV2_100", str(tmp_path / "m.pt"))
+    assert find_weights({})[MOBILENET] == tmp_path / "m.pt"
+    assert find_weights({MOBILENET: tmp_path / "other.pt"})[MOBILENET] == tmp_path / "other.pt"
+
+
+def test_commands_are_what_a_person_types(places):
+    row = Row("x", {"levels": [-1, 2], "standardise": False, "output_stride": 8}, teacher="cam")
+    cell = Plan("quick", (row,), folds=1).cells()[0]
+    places = Places(places.work, places.roots, {LITE0: places.work / "lite0.pth"})
+    train = train_command(cell, places)
+    assert train[:6] == ["pixelcam", "train", "--dataset", "glas", "--root", "$GLAS"]
+    assert {"--levels=-1,2", "--no-standardise", "$WEIGHTS_TF_EFFICIENTNET_LITE0"} < set(train)
+    evaluate = evaluate_command(cell, "last", "ebhi", "test", fold=0, scheme="official")
+    assert evaluate[-2:] == ["--json", "$RESULT"]
+    assert evaluate[evaluate.index("--teacher") + 1] == "cam"
+    assert places.resolve(evaluate, places.work / "r.json")[-1] == str(places.work / "r.json")
+
+
+@pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
+def test_every_setting_of_every_row_is_one_that_training_takes(plan):
+    for cell in plan.cells():
+        values = {"dataset": cell.dataset, "root": "x", "encoder": cell.row.encoder, **cell.settings}
+        TrainSettings.from_dict(values)
+    assert len({row.slug for row in plan.rows}) == len(plan.rows)
+
+
+def test_rows_are_chosen_by_their_folder_names(plan):
+    assert [row.name for row in chosen_rows(plan, ["grad-cam-pp"]).rows] == ["Grad-CAM++"]
+    with pytest.raises(ValueError, match="choose among cam, grad-cam-pp, pixelcam"):
+        chosen_rows(plan, ["gradcam"])
+
+
+def test_only_splits_at_hand_are_measured(plan, places, tmp_path):
+    from tests.synthetic import write_glas_like
+
+    cell = plan.cells()[2]
+    parts = [(target.dataset, target.split) for target in targets(cell, places)]
+    assert parts == [("glas", "valcl"), ("glas", "test"), ("ebhi", "test")]
+    held_back = Places(places.work, {"glas": write_glas_like(tmp_path / "glas", with_test=False)})
+    assert [target.split for target in targets(cell, held_back)] == ["valcl"]
+
+
+def test_time_between_sessions_is_not_time_at_work(plan, places, fake):
+    records = run_all(plan, places, fake)
+    events = read_events(places.work / "runs" / records[0]["run"] / "events.jsonl")
+    assert seconds_at_work(events) == 120.0
+    assert masks_seen(events) == 6
+    assert records[0]["trained"]["seconds"] == 120.0
+
+
+def test_a_half_written_event_is_left_out(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"kind": "started", "time": 1.0}\n{"kind": "st')
+    assert [event.kind for event in read_events(path)] == ["started"]
