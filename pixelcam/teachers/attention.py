@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import Encoder
 from pixelcam.model.network import PixelCAM
-from pixelcam.teachers.maps import semantic_map
+from pixelcam.teachers.maps import class_rows, semantic_map
 
 
 def check_attention(network: PixelCAM, method: str) -> None:
@@ -62,7 +62,7 @@ def attention_map(network: PixelCAM, images: Tensor, labels: Tensor, method: str
     images
         (n, 3, h, w) float, normalised.
     labels
-        (n,) int64.
+        (n,) int64, or (n, classes) float of 0 and 1.
     """
     if method == "deep-mil":
         head: Any = network.image_head
@@ -75,7 +75,7 @@ def attention_map(network: PixelCAM, images: Tensor, labels: Tensor, method: str
     attended = network.encoder.tokens_to_map(tokens[:, 0, :, None], shape)[:, 0]
     if method == "attention":
         return attended
-    return attended * semantic_map(final, network.image_head.classify.weight[labels])
+    return attended * semantic_map(final, class_rows(network.image_head.classify.weight, labels))
 
 
 def rollout(blocks: list[Tensor]) -> Tensor:

@@ -99,6 +99,17 @@ def semantic_map(final: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("nchw,nc->nhw", final, weights)
 
 
+def class_rows(weights: Tensor, labels: Tensor) -> Tensor:
+    """Return each image's row (n, c) of a classifier's weights (classes, c): of several labels, their sum.
+
+    Parameters
+    ----------
+    labels
+        (n,) int64, or (n, classes) float of 0 and 1.
+    """
+    return weights[labels] if labels.dim() == 1 else labels.to(weights.dtype) @ weights
+
+
 def min_max(maps: Tensor) -> Tensor:
     """Scale each of (n, h, w) maps to [0, 1]; a constant map becomes 0."""
     low = maps.amin(dim=(1, 2), keepdim=True)

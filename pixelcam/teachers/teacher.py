@@ -22,6 +22,7 @@ from pixelcam.teachers.maps import (
     MAP_METHODS,
     TRAINED_TEACHERS,
     class_activation_map,
+    class_rows,
     min_max,
 )
 
@@ -48,7 +49,8 @@ class Teacher:
         Average over the four mirror images.
     score
         What is differentiated: the class's "logit", or its "log-odds" against all other classes (for two
-        classes the difference of the logits), which does not credit what speaks for every class alike.
+        classes the difference of the logits), which does not credit what speaks for every class alike. Of an
+        image of several labels it is the sum of their logits either way.
     margin
         Pixels of the mirrored image that are added on each side and cut off the map again.
     """
@@ -102,7 +104,8 @@ class Teacher:
         images
             (n, 3, h, w) float, normalised.
         labels
-            (n,) int64.
+            (n,) int64, or (n, classes) float of 0 and 1: the map is then of all labels of the image at once,
+            and one value all over where it has none.
 
         Returns
         -------
@@ -145,7 +148,9 @@ class Teacher:
         if self.method == "cam":
             with torch.no_grad():
                 final, _ = network.encoder(images)
-            return [class_activation_map(final, network.image_head.classify.weight.detach()[labels])]
+            return [
+                class_activation_map(final, class_rows(network.image_head.classify.weight.detach(), labels))
+            ]
         if self.method in FINAL_METHODS:
             return [attention_map(network, images, labels, self.method)]
         activations, gradients = self._differentiate(network, images, labels)
@@ -182,6 +187,8 @@ def _noisy(images: Tensor) -> Iterator[Tensor]:
 
 
 def _score(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    if labels.dim() == 2:  # of several labels: each logit is the log-odds of its class against its absence
+        return (logits * labels).sum(dim=1)
     chosen = logits.gather(1, labels[:, None])[:, 0]
     if kind == "logit":
         return chosen
