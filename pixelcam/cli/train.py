@@ -63,6 +63,10 @@ def train(
             "--pretrained/--no-pretrained", help="Fetch timm's ImageNet weights.", rich_help_panel=NETWORK
         ),
     ] = None,
+    image_head: Annotated[
+        Literal["average", "max", "lse", "attention"] | None,
+        typer.Option(help="How the image head pools the encoder's last map.", rich_help_panel=NETWORK),
+    ] = None,
     levels: Annotated[
         str | None,
         typer.Option(help="Feature levels of the pixel head, e.g. 1,2,3.", rich_help_panel=NETWORK),
@@ -187,6 +191,7 @@ def train(
         "encoder": encoder,
         "weights": weights,
         "pretrained": pretrained,
+        "image_head": image_head,
         "levels": numbers(levels, int),
         "output_stride": output_stride,
         "standardise": standardise,

@@ -11,6 +11,27 @@ from torch.nn import functional
 _IGNORE = -1
 
 
+def classification_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean loss of image labels.
+
+    Parameters
+    ----------
+    class_logits
+        (n, classes).
+    labels
+        (n,) int64, the class of each image: cross-entropy. Or (n, classes) float, 1 for each label that an
+        image has and 0 for each that it has not: binary cross-entropy, averaged over the known labels; NaN
+        is a label of which nothing is known.
+    """
+    if labels.dim() == 1:
+        return functional.cross_entropy(class_logits.float(), labels)
+    known = ~torch.isnan(labels)
+    losses = functional.binary_cross_entropy_with_logits(
+        class_logits.float(), labels.nan_to_num(), reduction="none"
+    )
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
 def partial_cross_entropy(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy over the labelled pixels, 0 where there are none.
 

@@ -13,6 +13,7 @@ import yaml
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, EncoderInfo
+from pixelcam.model.heads import IMAGE_HEADS
 from pixelcam.seeds.samplers import SamplerSettings
 from pixelcam.teachers import FINAL_METHODS, Teacher
 
@@ -103,8 +104,8 @@ class TrainSettings(_Settings):
         See `pixelcam.datasets.open_dataset`.
     encoder, weights, pretrained
         timm name; a safetensors or PyTorch file of backbone weights; or fetch timm's own from the hub.
-    levels, output_stride, standardise
-        See `PixelCAM`; `None` takes every level of stride 4 and above (CNN) or four
+    image_head, levels, output_stride, standardise
+        See `PixelCAM`; `None` as levels takes every level of stride 4 and above (CNN) or four
         blocks (transformer), at the encoder's own output stride: dilation makes a CPU several times slower.
     input_size
         Side in pixels that images are resized to, regardless of aspect ratio.
@@ -141,6 +142,7 @@ class TrainSettings(_Settings):
     encoder: str = "tf_efficientnet_lite0"
     weights: Path | None = None
     pretrained: bool = False
+    image_head: str = "average"
     levels: tuple[int, ...] | None = None
     output_stride: int | None = None
     standardise: bool = True
@@ -193,6 +195,10 @@ class TrainSettings(_Settings):
         )
         _need(
             min(self.weight_decay, self.pixel_weight_decay, self.pixel_weight) >= 0, "weights are 0 or more"
+        )
+        _need(
+            self.image_head in IMAGE_HEADS,
+            f"image_head is one of {', '.join(IMAGE_HEADS)}, not {self.image_head!r}",
         )
         self.sampler_settings()
         Teacher(self.teacher, score=self.teacher_score)

@@ -85,6 +85,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         mpp=_working_mpp(settings, dataset),
         output_stride=settings.output_stride,
         standardise=settings.standardise,
+        image_head=settings.image_head,
         levels=settings.levels or default_levels(info),
         regionless=tuple(dataset.classes[label] for label in sorted(dataset.regionless)),
         trained_on=f"{dataset.name}, fold {settings.fold}, {settings.scheme} split, image labels only",

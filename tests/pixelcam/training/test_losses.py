@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from pixelcam.training.losses import area_log_barrier, colour_affinity_loss, log_barrier
+from pixelcam.training.losses import (
+    area_log_barrier,
+    classification_loss,
+    colour_affinity_loss,
+    log_barrier,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,3 +119,30 @@ def test_pixels_without_a_colour_have_no_neighbours_and_spoil_no_gradient(genera
     assert torch.isfinite(logits.grad).all()
     assert (logits.grad[..., 3:] == 0).all()
     assert (logits.grad[..., :3] != 0).any()
+
+
+def test_the_loss_of_exclusive_labels_is_the_cross_entropy():
+    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
+    wanted = np.mean(
+        [math.log(sum(map(math.exp, row))) - row[y] for row, y in zip(logits.tolist(), (1, 0), strict=True)]
+    )
+    assert float(classification_loss(logits, torch.tensor([1, 0]))) == pytest.approx(wanted)
+
+
+def test_the_loss_of_label_sets_is_the_binary_cross_entropy_over_what_is_known():
+    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], requires_grad=True)
+    labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, torch.nan, 1.0]])
+    signed = [1.0, -2.0, 0.5, -0.0, 3.0]
+    wanted = np.mean([math.log1p(math.exp(-x)) for x in signed])
+    loss = classification_loss(logits, labels)
+    assert float(loss.detach()) == pytest.approx(wanted)
+    loss.backward()
+    assert (logits.grad != 0).tolist() == [[True] * 3, [True, False, True]]
+
+
+def test_without_a_known_label_the_loss_is_zero():
+    logits = torch.randn(2, 3, requires_grad=True)
+    loss = classification_loss(logits, torch.full((2, 3), torch.nan))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert float(logits.grad.abs().sum()) == 0

@@ -45,6 +45,7 @@ def test_settings_survive_json_and_yaml(tmp_path):
         ({"dropout": 1.0}, "dropout"),
         ({"pixel_weight": -1.0}, "weights are 0 or more"),
         ({"augment": "wild"}, "augment is strong or paper"),
+        ({"image_head": "median"}, "image_head is one of average, max, lse, attention"),
         ({"teacher": "crystal-ball"}, "no teacher 'crystal-ball'"),
         ({"teacher_score": "luck"}, "logit or log-odds"),
         ({"sampler": "dice"}, "no sampler 'dice'"),
@@ -118,7 +119,7 @@ def test_the_card_says_how_the_model_was_made():
         TrainSettings.from_dict({**BASE, "encoder": "test_efficientnet", "input_size": 96}), dataset
     )
     assert (card.encoder, card.classes, card.input_size) == ("test_efficientnet", dataset.classes, 96)
-    assert card.levels == (1, 2, 3, 4)
+    assert (card.levels, card.image_head, card.multi_label) == ((1, 2, 3, 4), "average", False)
     assert card.regionless == ("benign",)
     assert "image labels only" in card.trained_on
     assert card.training["sampler"] == "extremes"
