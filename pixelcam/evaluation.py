@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,10 @@ from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, ne
 
 PROTOCOL_SIZE = 224
 """Side in pixels at which maps and masks are compared, whatever size the model works at."""
+
+
+Prediction = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Class probabilities (n, k) and foreground maps (n, h, w) in [0, 1]."""
 
 
 class Card(Protocol):
@@ -43,7 +47,7 @@ class Predictor(Protocol):
     def card(self) -> Card:
         """Classes, input size in pixels, and default threshold."""
 
-    def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Return class probabilities (n, k) and foreground maps (n, s, s) of images (n, s, s, 3)."""
 
 
@@ -154,17 +158,49 @@ def evaluate(
     CancelledError
         The user asked to stop: half an evaluation is none.
     """
-    chosen = localizer.card.threshold if threshold is None else threshold
+    return evaluate_with(
+        lambda samples, images: localizer.predict_batch(images),
+        localizer.card,
+        dataset,
+        threshold=threshold,
+        size=size,
+        batch_size=batch_size,
+        on_event=on_event,
+        should_stop=should_stop,
+    )
+
+
+def evaluate_with(
+    predict: Callable[[Sequence[Sample], NDArray[np.uint8]], Prediction],
+    card: Card,
+    dataset: Dataset,
+    *,
+    threshold: float | None = None,
+    size: int = PROTOCOL_SIZE,
+    batch_size: int = 16,
+    on_event: EventSink = ignore_events,
+    should_stop: StopCheck = never_stop,
+) -> EvaluationResult:
+    """Measure whatever predicts, as `evaluate` does.
+
+    Parameters
+    ----------
+    predict
+        Given samples and their images (n, s, s, 3) uint8; its maps may be of any size.
+    card
+        What an evaluation must know of the model.
+    """
+    chosen = card.threshold if threshold is None else threshold
     if not 0 <= chosen <= 1:
         raise ConfigError(f"The threshold is {chosen:g}: it must lie between 0 and 1.")
     total = len(dataset)
     on_event(Event("started", "evaluate", step=0, total=total))
-    tally = _Tally(dataset.classes, localizer.card.classes, chosen)
+    tally = _Tally(dataset.classes, card.classes, chosen)
     for start, batch in _batches(dataset.samples, batch_size):
         if should_stop() is not Stop.NO:
             raise CancelledError(f"The evaluation was stopped after {start} of {total} images.")
-        images = np.stack([load_image(sample, localizer.card.input_size) for sample in batch])
-        probabilities, foreground = localizer.predict_batch(images)
+        images = np.stack([load_image(sample, card.input_size) for sample in batch])
+        probabilities, foreground = predict(batch, images)
         for sample, classes, scores in zip(batch, probabilities, _resized(foreground, size), strict=True):
             tally.add(sample, classes, scores)
         on_event(Event("step", "evaluate", step=start + len(batch), total=total))
