@@ -5,7 +5,8 @@ irregular glands, full of crowded nuclei, with no lumen or a slit. Stroma, stain
 the glands are drawn alike for both, so that neither colour nor area gives the label away: only what the
 glands look like does. All is drawn from a seed.
 
-The writers make `glas_like`, `ebhi_like` and `folder` data sets; `tests/conftest.py` has them as fixtures.
+The writers make `glas_like`, `ebhi_like`, `folder` and `labelled` data sets; `tests/conftest.py` has most of
+them as fixtures.
 """
 
 from __future__ import annotations
@@ -133,6 +134,33 @@ def write_folder(
     regionless = [name for name, kind in kinds if kind == "stroma"]
     if regionless:
         (root / "dataset.yaml").write_text(f"regionless: [{', '.join(regionless)}]\nmpp: 0.5\n")
+    return root
+
+
+def write_labelled(
+    root: Path, *, number: int = 24, seed: int = 0, size: int = 96, masks: bool = True, split: bool = False
+) -> Path:
+    """Write images with a table of labels: by turns round glands, crowded ones, both side by side, or none.
+
+    `split` gives the table a column that says train, val or test.
+    """
+    kinds: tuple[tuple[Kind, ...], ...] = (("round",), ("crowded",), ("crowded", "round"), ("stroma",))
+    rows = []
+    for index in range(number):
+        own = kinds[index % len(kinds)]
+        halves = [tissue(kind, seed * 10_000 + index, size) for kind in own]
+        at = size // len(halves)
+        image = np.concatenate([half[0][:, i * at : (i + 1) * at] for i, half in enumerate(halves)], axis=1)
+        mask = np.concatenate([half[1][:, i * at : (i + 1) * at] for i, half in enumerate(halves)], axis=1)
+        name = f"images/picture-{index:03d}"
+        _write(root / f"{name}.png", image)
+        if masks and own != ("stroma",):
+            _write(root / "masks" / f"{name}.png", mask.astype(np.uint8) * 255)
+        labels = ";".join(kind for kind in own if kind != "stroma")
+        rows.append([f"{name}.png", labels, ("train", "train", "val", "test")[index // 4 % 4]])
+    header = ["image", "labels", "split"]
+    with (root / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(row if split else row[:2] for row in [header, *rows])
     return root
 
 

@@ -12,6 +12,8 @@ from pixelcam.errors import DatasetError
 
 SPLITS = ("train", "valcl", "valpx", "test")
 """Training; validation of the image label; the few masked validation images; test."""
+NO_LABEL = -1
+"""The label of an image that has none."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Sample:
     image
         The image file.
     label
-        Index into the data set's classes.
+        Index into the data set's classes; of several labels the first, of none `NO_LABEL`.
     mask
         The file whose non-zero pixels are the class's region; None where no mask is at hand.
     patient
@@ -35,6 +37,9 @@ class Sample:
         A file whose non-zero pixels count neither as foreground nor as background.
     regionless
         The class holds no region: the image is background all over, and needs no mask to say so.
+    label_set
+        Every label of an image that may have several or none, in the order of the classes; None where images
+        have one label each.
     """
 
     name: str
@@ -44,6 +49,12 @@ class Sample:
     patient: str
     ignore: Path | None = None
     regionless: bool = False
+    label_set: tuple[int, ...] | None = None
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Every label of the image."""
+        return (self.label,) if self.label_set is None else self.label_set
 
     @property
     def has_mask(self) -> bool:
@@ -69,6 +80,8 @@ class Dataset:
         The labels whose images hold no region.
     split, fold, scheme
         Which part of the data set this is.
+    multi_label
+        Whether an image may have several labels or none.
 
     Raises
     ------
@@ -84,6 +97,7 @@ class Dataset:
     split: str = ""
     fold: int = 0
     scheme: str = "official"
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -93,10 +107,16 @@ class Dataset:
         if uses > 1:
             raise DatasetError(f"Data set {self.name} lists {name} {uses} times: keep one of them.")
         for sample in self.samples:
-            if not 0 <= sample.label < len(self.classes):
+            strange = [label for label in sample.labels if not 0 <= label < len(self.classes)]
+            if strange:
                 raise DatasetError(
-                    f"{sample.name} has the label {sample.label}, but data set {self.name} has only "
+                    f"{sample.name} has the label {strange[0]}, but data set {self.name} has only "
                     f"the classes 0 to {len(self.classes) - 1}."
+                )
+            if not self.multi_label and len(sample.labels) != 1:
+                raise DatasetError(
+                    f"{sample.name} has {len(sample.labels)} labels, "
+                    f"but images of data set {self.name} have one each."
                 )
 
     def __len__(self) -> int:
@@ -108,8 +128,8 @@ class Dataset:
         return tuple(sample for sample in self.samples if sample.has_mask)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of images of each class."""
-        labels = Counter(sample.label for sample in self.samples)
+        """Return the number of images of each class; an image of several labels counts for each."""
+        labels = Counter(label for sample in self.samples for label in sample.labels)
         return {name: labels[index] for index, name in enumerate(self.classes)}
 
     @cached_property
@@ -118,6 +138,7 @@ class Dataset:
         digest = hashlib.sha256()
         for sample in self.samples:
             mask = sample.mask.stat().st_size if sample.mask is not None else 0
-            line = (sample.name, self.classes[sample.label], sample.image.stat().st_size, mask)
+            labels = ";".join(self.classes[label] for label in sample.labels)
+            line = (sample.name, labels, sample.image.stat().st_size, mask)
             digest.update(repr(line).encode())
         return digest.hexdigest()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path, PurePosixPath
 
 from pixelcam.datasets.base import Dataset, Sample
+from pixelcam.datasets.reading import read_table
 from pixelcam.datasets.splits import split_by_patient
 from pixelcam.errors import DatasetError
 
 FOLDS = 4
 VALPX_PER_CLASS = 5
-_COLUMNS = ("image", "mask", "class", "case")
 
 
 def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
@@ -57,20 +56,7 @@ def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
 
 
 def _read_index(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
-            columns = reader.fieldnames or ()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
-    lacking = [column for column in _COLUMNS if column not in columns]
-    if lacking:
-        raise DatasetError(f"{path} lacks the column {lacking[0]}: it needs image, mask, class and case.")
-    if not rows:
-        raise DatasetError(f"{path} lists no images.")
+    rows = read_table(path, ("image", "mask", "class", "case"))
     for number, row in enumerate(rows, 2):
         if not (row["image"] and row["class"] and row["case"]):
             raise DatasetError(f"Line {number} of {path} lacks its image, class or case.")

@@ -1,4 +1,4 @@
-"""A plain folder with one subfolder a class, with masks where there are some."""
+"""A plain folder with one subfolder a class or a table of labels, with masks where there are some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from pixelcam.datasets.base import Dataset, Sample
+from pixelcam.datasets.labelled import LABELS_FILE, read_label_table, table_parts
 from pixelcam.datasets.reading import IMAGE_SUFFIXES, image_size
 from pixelcam.datasets.splits import pick_masked, split_by_name
 from pixelcam.errors import DatasetError
@@ -37,29 +38,36 @@ class FolderSettings:
 
 
 def open_folder(root: Path, split: str, fold: int) -> Dataset:
-    """Open a split of a folder of class folders.
+    """Open a split of a folder of class folders, or of images with a table of their labels.
 
     ``<root>/<class>/<stem>.<suffix>`` is split by the hash of the names into about 60 % train, 15 %
     valcl and 25 % test within each class, and `fold` rotates the parts; ``<root>/{train,val,test}/
     <class>/`` is taken as it is (without ``val``, a fifth of train is valcl). Images of one patient are
     not known to be so: who has several should lay out the three folders by patient.
 
+    Where there is a ``<root>/labels.csv``, it is a data set of several labels an image instead: its column
+    image holds paths relative to the root, its column labels the names of all labels of that image, separated
+    by ``;`` (``tumour;necrosis``; nothing for an image of none), and a column split, if there is one, train,
+    val or test. An image of no label, or of regionless ones only, is background all over.
+
     A mask is ``<root>/masks/<class>/<stem>.png`` (with split folders also ``<root>/masks/<split>/...``)
-    or ``<stem>_mask.png`` beside the image. ``<root>/dataset.yaml`` may say ``regionless: [normal]`` and
-    ``mpp: 0.5``; see `FolderSettings`. Names beginning with a dot and files that are not images are left
-    out. valpx is at most five masked images a class of valcl.
+    or ``<stem>_mask.png`` beside the image; with a table, ``<root>/masks/<path of the image>.png``.
+    ``<root>/dataset.yaml`` may say ``regionless: [normal]`` and ``mpp: 0.5``; see `FolderSettings`. Names
+    beginning with a dot and files that are not images are left out. valpx is at most five masked images a
+    class of valcl.
 
     Raises
     ------
     DatasetError
         Fewer than two classes, a class without images or with fewer than three to split, or a
-        ``dataset.yaml`` that does not fit.
+        ``dataset.yaml`` or ``labels.csv`` that does not fit.
     ImageError
         A file is not the image that its suffix says.
     """
     settings = _read_settings(root / "dataset.yaml")
+    table = read_label_table(root / LABELS_FILE) if (root / LABELS_FILE).is_file() else None
     divided = (root / "train").is_dir()
-    classes = _class_folders(root / "train" if divided else root)
+    classes = table.classes if table else _class_folders(root / "train" if divided else root)
     unknown = [name for name in settings.regionless if name not in classes]
     if unknown:
         raise DatasetError(
@@ -67,19 +75,30 @@ def open_folder(root: Path, split: str, fold: int) -> Dataset:
             f"but the classes are {', '.join(classes)}."
         )
     regionless = frozenset(classes.index(name) for name in settings.regionless)
-    if divided:
+    if table is not None:
+        parts = table_parts(table, regionless, fold)
+    elif divided:
         parts = _divided_parts(root, classes, regionless, split, fold)
     else:
         parts = _hashed_parts(root, classes, regionless, fold)
     samples = pick_masked(parts["valcl"], VALPX_PER_CLASS) if split == "valpx" else parts[split]
-    if not samples:
+    if not samples or (split == "valpx" and all(sample.mask is None for sample in samples)):
         raise DatasetError(
             f"{root} holds no masks of validation images: the valpx split needs some, "
-            "as masks/<class>/<stem>.png."
+            f"as masks/{'<path of the image>' if table else '<class>/<stem>'}.png."
         )
     for sample in samples:
         image_size(sample.image)
-    return Dataset("folder", classes, tuple(samples), settings.mpp, regionless, split, fold)
+    return Dataset(
+        "folder",
+        classes,
+        tuple(samples),
+        settings.mpp,
+        regionless,
+        split,
+        fold,
+        multi_label=table is not None,
+    )
 
 
 def _hashed_parts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,32 @@ def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
             raise DatasetError(f"The ignore mask of {sample.name} is not of the size of its mask.")
         mask[ignored] = IGNORE
     return mask
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a file of comma-separated values with a line of column names; missing cells are "".
+
+    Raises
+    ------
+    DatasetError
+        The file is missing or no such file, or lacks one of the columns or any row.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+            found = reader.fieldnames or ()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
+    lacking = [column for column in columns if column not in found]
+    if lacking:
+        needed = f"{', '.join(columns[:-1])} and {columns[-1]}"
+        raise DatasetError(f"{path} lacks the column {lacking[0]}: it needs {needed}.")
+    if not rows:
+        raise DatasetError(f"{path} lists no images.")
+    return rows
 
 
 def image_size(path: Path) -> tuple[int, int]:
