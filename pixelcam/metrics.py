@@ -173,6 +173,56 @@ def accuracy(predicted: ArrayLike, labels: ArrayLike) -> float:
     return float(100 * right.mean()) if right.size else float("nan")
 
 
+def right_labels(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Return of each image whether its label is right.
+
+    Parameters
+    ----------
+    probabilities
+        (n, classes).
+    labels
+        (n,) the class of each image, which is right where it is the most probable one. Or (n, classes), 1 for
+        each label that an image has and 0 for each that it has not: right where exactly the labels that it
+        has are at least as probable as not.
+    """
+    found, wanted = np.asarray(probabilities), np.asarray(labels)
+    if wanted.ndim == 1:
+        return np.asarray(found.argmax(axis=1) == wanted)
+    return np.asarray(((found >= 0.5) == (wanted > 0.5)).all(axis=1))
+
+
+def label_map(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Return the mean average precision of the labels, in percent.
+
+    Of each class the images are ranked by its probability, and the precision is averaged over the recall that
+    each probability adds, without interpolation; the mean is over the classes that some image has.
+
+    Parameters
+    ----------
+    probabilities
+        (n, classes).
+    labels
+        (n, classes): 1 for each label that an image has, else 0.
+
+    Returns
+    -------
+    float
+        0 to 100; NaN where no image has a label.
+    """
+    found, wanted = np.asarray(probabilities, np.float64), np.asarray(labels) > 0.5
+    ranked = [_average_precision(p, y) for p, y in zip(found.T, wanted.T, strict=True) if y.any()]
+    return float(100 * np.mean(ranked)) if ranked else float("nan")
+
+
+def _average_precision(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    order = np.argsort(-scores, kind="stable")
+    # Images of one score come together: between them there is no threshold.
+    last = np.append(np.diff(scores[order]) != 0, True)
+    true = np.cumsum(positive[order])[last]
+    precision = true / (np.flatnonzero(last) + 1)
+    return float(np.sum(precision * np.diff(true, prepend=0)) / positive.sum())
+
+
 def expected_calibration_error(foreground: Histogram, background: Histogram, bins: int = 20) -> float:
     """Return how far foreground scores are from being probabilities, in percent.
 

@@ -23,7 +23,7 @@ class ImageStack:
     images
         (n, s, s, 3) uint8 on the CPU.
     labels
-        (n,) int64.
+        (n,) int64; or (n, classes) float32 of 0 and 1, where an image may have several labels or none.
     regionless
         (n,) bool: images that hold no region.
     """
@@ -41,10 +41,17 @@ def load_stack(dataset: Dataset, size: int) -> ImageStack:
     images = torch.empty(len(dataset), size, size, 3, dtype=torch.uint8)
     for index, sample in enumerate(dataset.samples):
         images[index] = torch.from_numpy(load_image(sample, size))
-    labels = torch.tensor([sample.label for sample in dataset.samples])
-    return ImageStack(
-        images, labels, torch.tensor([label in dataset.regionless for label in labels.tolist()])
-    )
+    regionless = torch.tensor([sample.regionless for sample in dataset.samples])
+    return ImageStack(images, _labels(dataset), regionless)
+
+
+def _labels(dataset: Dataset) -> Tensor:
+    if not dataset.multi_label:
+        return torch.tensor([sample.label for sample in dataset.samples])
+    labels = torch.zeros(len(dataset), len(dataset.classes))
+    for row, sample in zip(labels, dataset.samples, strict=True):
+        row[list(sample.labels)] = 1
+    return labels
 
 
 def load_masks(dataset: Dataset, size: int) -> list[NDArray[np.uint8]]:

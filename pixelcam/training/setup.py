@@ -63,11 +63,11 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     ConfigError
         The encoder does not fit the input size or the teacher's levels.
     """
-    labels = {sample.label for sample in dataset.samples}
+    labels = {sample.labels for sample in dataset.samples}
     if len(labels) < 2:
+        names = ", ".join(dataset.classes[label] for label in labels.pop())
         raise DatasetError(
-            f"All training images are of one class ({dataset.classes[labels.pop()]}); "
-            "a classifier needs at least two."
+            f"All training images are of one class ({names}); a classifier needs at least two."
         )
     info = encoder_info(settings.encoder)
     settings.teacher_of(info)
@@ -86,6 +86,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         output_stride=settings.output_stride,
         standardise=settings.standardise,
         image_head=settings.image_head,
+        multi_label=dataset.multi_label,
         levels=settings.levels or default_levels(info),
         regionless=tuple(dataset.classes[label] for label in sorted(dataset.regionless)),
         trained_on=f"{dataset.name}, fold {settings.fold}, {settings.scheme} split, image labels only",

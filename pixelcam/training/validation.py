@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import DatasetError
 from pixelcam.localize.localizer import Localizer
-from pixelcam.metrics import best_threshold, chance_pxap, pxap, score_histograms
+from pixelcam.metrics import best_threshold, chance_pxap, pxap, right_labels, score_histograms
 from pixelcam.training.data import ImageStack, load_masks, load_stack
 from pixelcam.training.settings import TrainSettings
 
@@ -41,7 +41,7 @@ class Validation:
         right = 0
         for chosen in torch.arange(len(self.valcl)).split(32):
             probabilities, _ = localizer.predict_batch(self.valcl.images[chosen].numpy())
-            right += int((probabilities.argmax(1) == self.valcl.labels[chosen].numpy()).sum())
+            right += int(right_labels(probabilities, self.valcl.labels[chosen].numpy()).sum())
         figures = {"valcl_accuracy": 100 * right / len(self.valcl)}
         if self.valpx is None or not pixels:
             return figures, 0.5

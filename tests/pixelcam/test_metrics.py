@@ -200,3 +200,29 @@ def test_calibration_error_is_the_loop_that_defines_it():
             expected += inside.mean() * abs(truth[inside].mean() - values[inside].mean())
     found = metrics.expected_calibration_error(*pooled(scores, masks))
     assert found == pytest.approx(100 * expected, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mean_average_precision_of_labels_is_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((40, 4)) < [0.1, 0.3, 0.6, 0.9]).astype(np.float32)
+    labels[0] = 1
+    probabilities = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.3), 0, 1), 1)  # with ties
+    assert len(np.unique(probabilities)) <= 11
+    expected = 100 * average_precision_score(labels, probabilities, average="macro")
+    assert metrics.label_map(probabilities, labels) == pytest.approx(expected)
+
+
+def test_a_class_that_no_image_has_is_not_ranked():
+    labels = np.array([[1, 0], [0, 0], [1, 0]])
+    probabilities = np.array([[0.9, 0.9], [0.8, 0.1], [0.7, 0.2]])
+    expected = 100 * average_precision_score(labels[:, 0], probabilities[:, 0])
+    assert metrics.label_map(probabilities, labels) == pytest.approx(expected)
+    assert math.isnan(metrics.label_map(probabilities, np.zeros((3, 2))))
+
+
+def test_the_most_probable_class_is_the_label_and_of_label_sets_all_must_be_right():
+    probabilities = np.array([[0.6, 0.5, 0.1], [0.2, 0.3, 0.45], [0.1, 0.2, 0.49]])
+    assert metrics.right_labels(probabilities, [0, 2, 1]).tolist() == [True, True, False]
+    sets = [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert metrics.right_labels(probabilities, sets).tolist() == [True, False, True]
