@@ -39,6 +39,10 @@ class Card(Protocol):
     def threshold(self) -> float:
         """The threshold in [0, 1] chosen on validation images."""
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether the model finds any number of labels in an image, not one."""
+
 
 class Predictor(Protocol):
     """A model as an evaluation needs it."""
@@ -60,7 +64,7 @@ class ImageScore:
     name
         The sample's name.
     label, predicted
-        Class names, the data set's and the model's.
+        Class names, the data set's and the model's; several are joined by ``;``.
     dice, iou
         In percent, at the evaluation's threshold; None without a mask, or where mask and region are empty.
     """
@@ -83,7 +87,8 @@ class EvaluationResult:
     chance_pxap
         PxAP of a map that knows nothing: the share of foreground pixels.
     accuracy
-        Share of images whose label is right, among those whose class the model knows.
+        Share of images whose label is right, among those whose class the model knows; of images of several
+        labels or none, exactly the right set of labels.
     dice, iou
         Means over the images in which the mask or the region has a pixel, at `threshold`.
     threshold
@@ -94,6 +99,8 @@ class EvaluationResult:
         One entry an image, in the data set's order.
     foreground, background
         Pooled histograms of `metrics.score_histograms`, from which validation chooses a threshold.
+    label_map
+        Mean average precision of the labels that data set and model share, where images may have several.
     """
 
     pxap: float | None
@@ -106,10 +113,11 @@ class EvaluationResult:
     per_image: tuple[ImageScore, ...]
     foreground: metrics.Histogram
     background: metrics.Histogram
+    label_map: float | None = None
 
     def to_json(self) -> dict[str, float | int | None]:
         """Return the figures under their published names, without the per-image ones."""
-        return {
+        figures = {
             "pxap": self.pxap,
             "chance_pxap": self.chance_pxap,
             "accuracy": self.accuracy,
@@ -118,6 +126,7 @@ class EvaluationResult:
             "threshold": self.threshold,
             "images": self.images,
         }
+        return figures if self.label_map is None else {**figures, "label_map": self.label_map}
 
 
 def evaluate(
@@ -195,7 +204,7 @@ def evaluate_with(
         raise ConfigError(f"The threshold is {chosen:g}: it must lie between 0 and 1.")
     total = len(dataset)
     on_event(Event("started", "evaluate", step=0, total=total))
-    tally = _Tally(dataset.classes, card.classes, chosen)
+    tally = _Tally(dataset, card, chosen)
     for start, batch in _batches(dataset.samples, batch_size):
         if should_stop() is not Stop.NO:
             raise CancelledError(f"The evaluation was stopped after {start} of {total} images.")
@@ -215,10 +224,9 @@ def evaluate_with(
 class _Tally:
     """Adds up images one by one, so that no map outlives its batch."""
 
-    def __init__(self, classes: Sequence[str], model_classes: Sequence[str], threshold: float) -> None:
-        self._classes, self._model_classes, self._threshold = classes, model_classes, threshold
-        known = {name.casefold() for name in model_classes}
-        self._shared = {name for name in classes if name.casefold() in known}
+    def __init__(self, dataset: Dataset, card: Card, threshold: float) -> None:
+        self._labels = _Labels(dataset, card)
+        self._threshold = threshold
         self._foreground = np.zeros(metrics.BINS, np.int64)
         self._background = np.zeros(metrics.BINS, np.int64)
         self._scores: list[ImageScore] = []
@@ -237,21 +245,16 @@ class _Tally:
             self._background += background
             self._masked += 1
             dice, iou = metrics.dice_iou(scores >= self._threshold, mask)
-        predicted = self._model_classes[int(np.argmax(probabilities))]
-        label = self._classes[sample.label]
+        label, predicted = self._labels.add(sample, probabilities)
         self._scores.append(ImageScore(sample.name, label, predicted, _or_none(dice), _or_none(iou)))
 
     def result(self) -> EvaluationResult:
-        judged = [score for score in self._scores if score.label in self._shared]
-        right = metrics.accuracy(
-            [score.predicted.casefold() for score in judged], [score.label.casefold() for score in judged]
-        )
         dice = [score.dice for score in self._scores if score.dice is not None]
         iou = [score.iou for score in self._scores if score.iou is not None]
         return EvaluationResult(
             pxap=_or_none(metrics.pxap(self._foreground, self._background)),
             chance_pxap=_or_none(metrics.chance_pxap(self._foreground, self._background)),
-            accuracy=_or_none(right),
+            accuracy=_or_none(self._labels.accuracy()),
             dice=float(np.mean(dice)) if dice else None,
             iou=float(np.mean(iou)) if iou else None,
             threshold=self._threshold,
@@ -259,17 +262,11 @@ class _Tally:
             per_image=tuple(self._scores),
             foreground=self._foreground,
             background=self._background,
+            label_map=_or_none(self._labels.label_map()),
         )
 
     def warnings(self) -> Iterator[str]:
-        if not self._shared:
-            yield (
-                f"The model's classes ({', '.join(self._model_classes)}) are none of the data set's "
-                f"({', '.join(self._classes)}), so there is no accuracy."
-            )
-        elif unknown := [name for name in self._classes if name not in self._shared]:
-            names = ", ".join(unknown)
-            yield f"The model does not know the class {names}: its images are left out of the accuracy."
+        yield from self._labels.warnings()
         if not self._masked:
             yield "No image has a mask, so there is no PxAP, Dice or IoU."
         elif not self._foreground.any():
@@ -277,6 +274,58 @@ class _Tally:
         elif self._masked < len(self._scores):
             share = f"{self._masked} of {len(self._scores)}"
             yield f"Only {share} images have a mask: PxAP, Dice and IoU are of these."
+
+
+class _Labels:
+    """What images are called by the data set and by the model; names meet whatever their letter case."""
+
+    def __init__(self, dataset: Dataset, card: Card) -> None:
+        self._classes, self._model_classes = dataset.classes, card.classes
+        self._exclusive = not card.multi_label
+        self._ranked = card.multi_label or dataset.multi_label
+        places = {name.casefold(): index for index, name in enumerate(card.classes)}
+        # Of each class that both know, its index in the data set and in the model.
+        self._shared = {
+            index: places[name.casefold()]
+            for index, name in enumerate(dataset.classes)
+            if name.casefold() in places
+        }
+        self._right: list[bool] = []
+        self._truths: list[list[bool]] = []
+        self._probabilities: list[NDArray[np.float32]] = []
+
+    def add(self, sample: Sample, probabilities: NDArray[np.float32]) -> tuple[str, str]:
+        """Take in one image and return what it is called and what the model calls it."""
+        found = [int(np.argmax(probabilities))] if self._exclusive else np.flatnonzero(probabilities >= 0.5)
+        predicted = [self._model_classes[index] for index in found]
+        labels = [self._classes[index] for index in sample.labels]
+        if self._shared and self._shared.keys() >= set(sample.labels):
+            self._right.append(
+                {each.casefold() for each in predicted} == {each.casefold() for each in labels}
+            )
+        self._truths.append([index in sample.labels for index in self._shared])
+        self._probabilities.append(probabilities[list(self._shared.values())])
+        return ";".join(labels), ";".join(predicted)
+
+    def accuracy(self) -> float:
+        """Return the share of images whose labels are right, NaN where none can be judged."""
+        return metrics.accuracy(self._right, [True] * len(self._right))
+
+    def label_map(self) -> float:
+        """Return the mean average precision, NaN where each image has one label or no class is shared."""
+        if not self._ranked or not self._shared:
+            return math.nan
+        return metrics.label_map(self._probabilities, self._truths)
+
+    def warnings(self) -> Iterator[str]:
+        if not self._shared:
+            yield (
+                f"The model's classes ({', '.join(self._model_classes)}) are none of the data set's "
+                f"({', '.join(self._classes)}), so there is no accuracy."
+            )
+        elif unknown := [name for index, name in enumerate(self._classes) if index not in self._shared]:
+            names = ", ".join(unknown)
+            yield f"The model does not know the class {names}: its images are left out of the accuracy."
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[tuple[int, Sequence[Sample]]]:

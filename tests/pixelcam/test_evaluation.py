@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from skimage.transform import resize
+from sklearn.metrics import average_precision_score
 
 from pixelcam import metrics
 from pixelcam.datasets import load_mask, open_dataset
 from pixelcam.errors import CancelledError, CheckpointError, ConfigError
 from pixelcam.evaluation import evaluate
 from pixelcam.events import Stop
+from tests.synthetic import write_labelled
 
 KEYS = ["pxap", "chance_pxap", "accuracy", "dice", "iou", "threshold", "images"]
 
@@ -23,8 +25,10 @@ KEYS = ["pxap", "chance_pxap", "accuracy", "dice", "iou", "threshold", "images"]
 class Oracle:
     """Answers with the labels and masks of a data set, in the order in which it is asked."""
 
-    def __init__(self, dataset, classes=None, size=224, spoil=lambda maps: maps):
-        self.card = SimpleNamespace(classes=classes or dataset.classes, input_size=size, threshold=0.4)
+    def __init__(self, dataset, classes=None, size=224, spoil=lambda maps: maps, multi_label=False):
+        self.card = SimpleNamespace(
+            classes=classes or dataset.classes, input_size=size, threshold=0.4, multi_label=multi_label
+        )
         self.dataset, self.spoil, self.place, self.batches = dataset, spoil, 0, []
 
     def predict_batch(self, images):
@@ -207,3 +211,75 @@ def test_a_threshold_outside_of_the_scores_is_refused(dataset, threshold):
 def test_order_of_the_samples_changes_nothing(dataset):
     backwards = dataclasses.replace(dataset, samples=dataset.samples[::-1])
     assert evaluate(Oracle(backwards), backwards).to_json() == evaluate(Oracle(dataset), dataset).to_json()
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    root = write_labelled(tmp_path_factory.mktemp("labelled"), number=32, size=32)
+    return open_dataset("folder", root, "train")
+
+
+class LabelOracle(Oracle):
+    """Answers with the given probabilities of labels."""
+
+    def __init__(self, dataset, probabilities, **kwargs):
+        super().__init__(dataset, multi_label=True, **kwargs)
+        self.probabilities = probabilities
+
+    def predict_batch(self, images):
+        start = self.place
+        _, maps = super().predict_batch(images)
+        return self.probabilities[start : self.place], maps
+
+
+def label_matrix(dataset):
+    rows = [[index in sample.labels for index in range(len(dataset.classes))] for sample in dataset.samples]
+    return np.array(rows, np.float32)
+
+
+def test_of_several_labels_all_must_be_right(labelled):
+    truth = label_matrix(labelled)
+    result = evaluate(LabelOracle(labelled, 0.2 + 0.6 * truth), labelled)
+    assert (result.accuracy, result.label_map) == (100, 100)
+    assert {score.label: score.predicted for score in result.per_image} == {
+        name: name for name in ("", "crowded", "round", "crowded;round")
+    }
+    wrong = 0.2 + 0.6 * truth
+    wrong[0] = 0.6 - 0.2 * truth[0]  # one image turned round, its order too
+    spoilt = evaluate(LabelOracle(labelled, wrong), labelled)
+    assert spoilt.accuracy == pytest.approx(100 * (len(truth) - 1) / len(truth))
+    assert list(spoilt.to_json()) == [*KEYS, "label_map"]
+
+
+def test_the_label_map_is_scikit_learns(labelled):
+    truth = label_matrix(labelled)
+    rng = np.random.default_rng(0)
+    probabilities = np.clip(rng.normal(0.4 + 0.2 * truth, 0.3), 0, 1).astype(np.float32)
+    result = evaluate(LabelOracle(labelled, probabilities), labelled)
+    assert result.label_map == pytest.approx(100 * average_precision_score(truth, probabilities))
+    assert result.accuracy == pytest.approx(100 * ((probabilities >= 0.5) == truth).all(1).mean())
+
+
+def test_labels_are_matched_by_name_and_unknown_ones_left_out(labelled, events):
+    truth = label_matrix(labelled)
+    oracle = LabelOracle(labelled, 0.2 + 0.6 * truth[:, ::-1], classes=("Round", "Crowded"))
+    assert evaluate(oracle, labelled).label_map == 100
+    partly = LabelOracle(
+        labelled, np.stack([np.full(len(truth), 0.1), truth[:, 0]], 1), classes=("fat", "crowded")
+    )
+    result = evaluate(partly, labelled, on_event=events.append)
+    assert (result.accuracy, result.label_map) == (100, 100)
+    assert any("round" in sentence for sentence in warnings(events))
+    other = LabelOracle(labelled, truth, classes=("fat", "bone"))
+    document = evaluate(other, labelled).to_json()
+    assert document["accuracy"] is None
+    assert "label_map" not in document
+
+
+def test_a_model_of_one_label_is_judged_by_it_on_images_of_several(labelled):
+    truth = label_matrix(labelled)
+    single = LabelOracle(labelled, np.where(truth == 1, 0.6, 0.4) + np.array([0.01, 0]))
+    single.card.multi_label = False
+    result = evaluate(single, labelled)
+    assert result.accuracy == pytest.approx(100 * (truth.sum(1) == 1).mean())
+    assert result.label_map == 100
