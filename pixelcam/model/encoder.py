@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import timm
@@ -17,6 +19,9 @@ from pixelcam.model.geometry import Grid
 
 FINAL = -1
 """Level number of the encoder's final map, the one that the image head classifies."""
+
+_HOOKS_LOCK = threading.Lock()
+"""Held while hooks are on an encoder: those of one thread must not see the maps of another."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,42 @@ class Encoder(nn.Module):
         by_level: dict[int, Tensor] = dict(zip(wanted, found, strict=False))
         by_level[FINAL] = final
         return final, [by_level[level] for level in levels]
+
+    def forward_each(
+        self, images: Tensor, levels: Sequence[int], work: Sequence[Callable[[Tensor], Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the final map, and what each work makes of its level's map, which is not kept.
+
+        For inference: maps that are kept until the end make an encoder take fresh memory for all that
+        follows, and on a CPU that costs EfficientNet-Lite0 a seventh of its time.
+
+        Parameters
+        ----------
+        images, levels
+            As for `forward`.
+        work
+            One function a level, of a map (n, c, h, w).
+        """
+        shape, made = (images.shape[2], images.shape[3]), {}
+
+        def keep(place: int, module: nn.Module, inputs: object, output: Tensor) -> None:
+            made[place] = work[place](self.tokens_to_map(output, shape) if self.info.transformer else output)
+
+        with _HOOKS_LOCK:
+            handles = [
+                self.body.get_submodule(self.info.modules[level]).register_forward_hook(partial(keep, place))
+                for place, level in enumerate(levels)
+                if level != FINAL
+            ]
+            try:
+                final = self.body.forward_features(images)
+            finally:
+                for handle in handles:
+                    handle.remove()
+        if self.info.transformer:
+            final = self.tokens_to_map(final, shape)
+        made |= {place: work[place](final) for place, level in enumerate(levels) if level == FINAL}
+        return final, [made[place] for place in range(len(levels))]
 
     def tokens_to_map(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return a transformer's tokens (n, t, c) of images of that shape as a map (n, c, h, w)."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, Encoder
@@ -61,16 +63,40 @@ class PixelHead(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return (n, 2, h, w) logits on the plain grid of the finest stride, of maps (n, c, h_i, w_i)."""
-        finest = min(range(len(maps)), key=lambda index: self.grids[index].stride)
-        size = (maps[finest].shape[-2], maps[finest].shape[-1])
-        target = Grid.plain(self.stride)
-        parts = [
-            move_to_grid(convolution(norm(feature)), grid, target, size)
-            for feature, norm, convolution, grid in zip(
-                maps, self.norms, self.convolutions, self.grids, strict=True
-            )
+        return self.merge([work(feature) for work, feature in zip(self.level_works(), maps, strict=True)])
+
+    def level_works(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return what makes of each level's map (n, c, h_i, w_i) its part (n, 2, h_i, w_i) of the logits."""
+        return [
+            partial(_classified, norm=norm, convolution=convolution)
+            for norm, convolution in zip(self.norms, self.convolutions, strict=True)
         ]
-        return torch.stack(parts).sum(dim=0)
+
+    def merge(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the sum (n, 2, h, w) of all levels' parts, on the plain grid of the finest stride."""
+        finest = min(range(len(parts)), key=lambda index: self.grids[index].stride)
+        size = (parts[finest].shape[-2], parts[finest].shape[-1])
+        target = Grid.plain(self.stride)
+        moved = [move_to_grid(part, grid, target, size) for part, grid in zip(parts, self.grids, strict=True)]
+        return torch.stack(moved).sum(dim=0)
+
+
+def _classified(feature: Tensor, norm: nn.Module, convolution: nn.Module) -> Tensor:
+    """Return the 1x1 convolution of standardised features, in one pass over them where nothing is learned.
+
+    Standardising by running statistics is affine, and the convolution takes it in: the same logits but for
+    rounding, without a second pass over maps as large as the encoder's own, 3 % of a ResNet-50's time.
+    """
+    if not isinstance(norm, nn.BatchNorm2d) or norm.training or torch.is_grad_enabled():
+        logits: Tensor = convolution(norm(feature))
+        return logits
+    mean, variance = norm.running_mean, norm.running_var
+    assert isinstance(convolution, nn.Conv2d)
+    assert mean is not None
+    assert variance is not None
+    weight = convolution.weight / torch.sqrt(variance + norm.eps)[:, None, None]
+    shift = -(weight[:, :, 0, 0] @ mean)
+    return functional.conv2d(feature, weight, shift if convolution.bias is None else shift + convolution.bias)
 
 
 class PixelCAM(nn.Module):
@@ -134,8 +160,8 @@ class PixelCAM(nn.Module):
         images
             (n, 3, h, w) float, normalised; h and w multiples of `stride`.
         """
-        final, maps = self.encoder(images, self.levels)
-        return Prediction(self.image_head(final), self.pixel_head(maps))
+        final, pixel_logits = self._final_and_pixels(images)
+        return Prediction(self.image_head(final), pixel_logits)
 
     def forward_part(
         self, images: Tensor, rows: tuple[int, int | None], columns: tuple[int, int | None]
@@ -157,9 +183,16 @@ class PixelCAM(nn.Module):
         pooled, pixel_logits
             See `Pooled`; and (n, 2, h, w) as in `Prediction`.
         """
-        final, maps = self.encoder(images, self.levels)
+        final, pixel_logits = self._final_and_pixels(images)
         part = final[:, :, slice(*rows), slice(*columns)]
-        return self.image_head.pool(part), self.pixel_head(maps)
+        return self.image_head.pool(part), pixel_logits
+
+    def _final_and_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled():
+            final, maps = self.encoder(images, self.levels)
+            return final, self.pixel_head(maps)
+        final, parts = self.encoder.forward_each(images, self.levels, self.pixel_head.level_works())
+        return final, self.pixel_head.merge(parts)
 
     def classify(self, images: Tensor) -> Tensor:
         """Return only the class logits (n, classes)."""

@@ -28,6 +28,10 @@ class _Patchwise(nn.Module):
         final = torch.tanh(4 * self.look(images))
         return final, [final for _ in levels]
 
+    def forward_each(self, images, levels, work):
+        final, maps = self(images, levels)
+        return final, [each(found) for each, found in zip(work, maps, strict=True)]
+
 
 def patchwise(network):
     network.encoder = _Patchwise(network.encoder)

@@ -1,5 +1,7 @@
 """The network: encoders, heads, and what the two heads share."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -88,6 +90,56 @@ def test_the_pixel_head_is_one_linear_classifier_of_the_interpolated_standardise
         )
     assert sum(convolution.bias is not None for convolution in convolutions) == 1
     torch.testing.assert_close(found, wanted)
+
+
+def with_statistics(network):
+    """Give the pixel head running statistics and weights as training leaves them."""
+    generator = torch.Generator().manual_seed(1)
+    for norm, convolution in zip(network.pixel_head.norms, network.pixel_head.convolutions, strict=True):
+        nn.init.normal_(convolution.weight, generator=generator)
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.running_mean, generator=generator)
+            nn.init.uniform_(norm.running_var, 0.5, 2.0, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize(
+    ("encoder", "levels"),
+    [
+        ("test_efficientnet", (1, 2, FINAL)),
+        ("test_resnet", (0, 3)),
+        ("test_convnext", (FINAL,)),
+        ("mobilenetv3_small_050", (1, 4)),
+        ("test_vit", (1, FINAL, 3)),
+    ],
+)
+def test_a_pass_without_gradients_gives_what_a_pass_with_them_gives(encoder, levels, standardise):
+    torch.manual_seed(0)
+    network = with_statistics(PixelCAM(encoder, 3, levels=levels, standardise=standardise))
+    images = torch.randn(2, 3, 64, 96)
+    learning = network(images)
+    with torch.no_grad():
+        looking = network(images)
+    assert torch.equal(looking.class_logits, learning.class_logits)
+    scale = float(learning.pixel_logits.detach().abs().max())
+    assert scale > 0.01
+    torch.testing.assert_close(looking.pixel_logits, learning.pixel_logits, rtol=1e-5, atol=scale * 1e-5)
+
+
+def test_passes_of_two_threads_do_not_mix():
+    torch.manual_seed(0)
+    network = with_statistics(PixelCAM("test_efficientnet", 2, levels=(1, 3)))
+    batches = [torch.randn(1, 3, 64, 64) for _ in range(16)]
+
+    def look(images):
+        with torch.inference_mode():
+            return network(images).pixel_logits
+
+    alone = [look(images) for images in batches]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(look, batches))
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 def test_dropout_stands_only_before_the_image_head():
