@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
-from torch.nn import functional
 
 from pixelcam.errors import CancelledError, RunError, SeedsError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
@@ -37,7 +36,7 @@ from pixelcam.slides import open_slide
 from pixelcam.training import engine
 from pixelcam.training.augment import MILD, recolour
 from pixelcam.training.data import generator_for
-from pixelcam.training.losses import partial_cross_entropy
+from pixelcam.training.losses import classification_loss, partial_cross_entropy
 from pixelcam.training.settings import FinetuneSettings
 
 STAGE = "finetune"
@@ -256,13 +255,19 @@ class _Finetuning:
                 [_cut(teacher[i].numpy(), t, self.side) for i, t in zip(chosen, tiles, strict=True)]
             )
             loss = loss + s.teacher_weight * self._teacher_loss(logits, maps, painted, generator)
-        known = [k for k, i in enumerate(chosen) if self.painted[i].class_index is not None]
+        known = {k: self.painted[i].class_index for k, i in enumerate(chosen)}
+        known = {k: index for k, index in known.items() if index is not None}
         if s.label_weight and known:
-            labels = torch.tensor([self.painted[chosen[k]].class_index for k in known], device=self.device)
-            loss = loss + s.label_weight * functional.cross_entropy(
-                prediction.class_logits[known].float(), labels
-            )
+            labels = self._labels(torch.tensor(list(known.values()))).to(self.device)
+            loss = loss + s.label_weight * classification_loss(prediction.class_logits[list(known)], labels)
         return loss
+
+    def _labels(self, indices: Tensor) -> Tensor:
+        """Return labels as `classification_loss` takes them, of classes (n,) that the reviewer named."""
+        if not self.card.multi_label:
+            return indices
+        # Where images have several labels, nothing is known of those that the reviewer did not name.
+        return torch.full((len(indices), len(self.card.classes)), torch.nan).scatter(1, indices[:, None], 1.0)
 
     def _teacher_loss(self, logits: Tensor, maps: Tensor, painted: Tensor, generator: Generator) -> Tensor:
         free = torch.where(painted == UNLABELLED, maps, torch.nan)

@@ -28,7 +28,7 @@ from pixelcam.teachers import MAP_STRIDE
 from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
-from pixelcam.training.losses import partial_cross_entropy
+from pixelcam.training.losses import classification_loss, partial_cross_entropy
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network, claim_run, plan_card
 from pixelcam.training.state import Position, read_position, restore_momentum, restore_network, save_state
@@ -203,13 +203,13 @@ class _Training:
         labels = data.labels[chosen].to(self.device)
         with engine.mixed_precision(self.device):
             if maps is None:
-                return {"class_loss": functional.cross_entropy(self.network.classify(inputs).float(), labels)}
+                return {"class_loss": classification_loss(self.network.classify(inputs), labels)}
             prediction = self.network(inputs)
         size = prediction.pixel_logits.shape[-2:]
         coarse = functional.adaptive_avg_pool2d(maps[:, None], size)[:, 0].cpu()
         seeds = draw_seeds(coarse, s.sampler_settings(), generator, data.regionless[chosen])
         return {
-            "class_loss": functional.cross_entropy(prediction.class_logits.float(), labels),
+            "class_loss": classification_loss(prediction.class_logits, labels),
             "pixel_loss": partial_cross_entropy(prediction.pixel_logits, seeds.to(self.device)),
             "foreground_seeds": (seeds == FOREGROUND).sum(),
             "background_seeds": (seeds == BACKGROUND).sum(),
