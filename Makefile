@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON QT_API
 
-.PHONY: help setup demo test lint bench bench-localization constraints system-check clean
+.PHONY: help setup demo test lint bench bench-localization bench-speed constraints system-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: $(STAMP) ## time each station of the loop on this machine
 bench-localization: $(STAMP) ## reproduce the table of localization (SETTINGS=quick|full GLAS=FOLDER EBHI=FOLDER)
 	$(BIN)/python -m benchmarks.localization --settings $(SETTINGS) \
 		$(if $(GLAS),--glas "$(GLAS)") $(if $(EBHI),--ebhi "$(EBHI)") $(ARGS)
+
+bench-speed: $(STAMP) ## time localization against the bare encoder and Grad-CAM++, and the parts of a training step
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)

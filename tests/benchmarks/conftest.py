@@ -86,3 +86,14 @@ def plan():
         Row("PixelCAM", across=True, places=where),
     )
     return Plan("quick", rows, {"glas": {"epochs_classifier": 2, "epochs_joint": 1}}, folds=2)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Keep torch to one thread, as tiny networks like it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
