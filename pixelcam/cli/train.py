@@ -103,6 +103,13 @@ def train(
         int | None,
         typer.Option(help="Mirrored pixels around the image that it sees.", rich_help_panel=TEACHER),
     ] = None,
+    teacher_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a teacher that is trained.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_base: Annotated[
+        str | None,
+        typer.Option(help="Method whose maps a trained teacher is taught by.", rich_help_panel=TEACHER),
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="How seeds are drawn from the map.", rich_help_panel=SEEDS)
     ] = None,
@@ -201,6 +208,8 @@ def train(
         "teacher_flips": teacher_flips,
         "teacher_score": teacher_score,
         "teacher_margin": teacher_margin,
+        "teacher_epochs": teacher_epochs,
+        "teacher_base": teacher_base,
         "sampler": sampler,
         "seeds": seeds,
         "low_area": low_area,

@@ -15,7 +15,7 @@ from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, EncoderInfo
 from pixelcam.model.heads import IMAGE_HEADS
 from pixelcam.seeds.samplers import SamplerSettings
-from pixelcam.teachers import FINAL_METHODS, Teacher
+from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TRAINED_TEACHERS, Teacher
 
 
 class _Settings:
@@ -112,7 +112,10 @@ class TrainSettings(_Settings):
     mpp
         Microns per pixel of the images as they are on disk, where the data set does not say.
     teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score, teacher_margin
-        See `Teacher`; `None` levels take the last two (CAM: the final map).
+        See `Teacher`; `None` levels take the last two (CAM and attention: the final map).
+    teacher_epochs, teacher_base
+        Where the teacher is one of `TRAINED_TEACHERS`: the epochs of its training, and the teacher whose maps
+        NEGEV and F-CAM are taught by, to which the settings above then belong.
     sampler, seeds, low_area, high_area, erosion
         See `SamplerSettings`.
     augment
@@ -154,6 +157,8 @@ class TrainSettings(_Settings):
     teacher_flips: bool = False
     teacher_score: str = "log-odds"
     teacher_margin: int = 32
+    teacher_epochs: int = 10
+    teacher_base: str = "layercam-abs"
     sampler: str = "extremes"
     seeds: int = 100
     low_area: float = 0.3
@@ -200,15 +205,22 @@ class TrainSettings(_Settings):
             self.image_head in IMAGE_HEADS,
             f"image_head is one of {', '.join(IMAGE_HEADS)}, not {self.image_head!r}",
         )
+        _need(self.teacher_epochs >= 1, "teacher_epochs is at least 1")
+        _need(self.teacher_base in MAP_METHODS, f"teacher_base is one of {', '.join(MAP_METHODS)}")
         self.sampler_settings()
-        Teacher(self.teacher, score=self.teacher_score)
+        Teacher(self.map_method, score=self.teacher_score)
 
     def sampler_settings(self) -> SamplerSettings:
         """Return the sampler's part of the settings."""
         return SamplerSettings(self.sampler, self.seeds, self.low_area, self.high_area, self.erosion)
 
+    @property
+    def map_method(self) -> str:
+        """The teacher that needs no training: the teacher itself, or the one that teaches it."""
+        return self.teacher_base if self.teacher in TRAINED_TEACHERS else self.teacher
+
     def teacher_of(self, info: EncoderInfo) -> Teacher:
-        """Return the teacher for an encoder.
+        """Return the teacher for an encoder; of a trained one, the teacher whose maps it is taught by.
 
         Raises
         ------
@@ -218,14 +230,14 @@ class TrainSettings(_Settings):
         levels = self.teacher_levels
         if levels is None:
             last = len(info.strides) - 1
-            levels = (FINAL,) if self.teacher in FINAL_METHODS else (last - 1, last)
+            levels = (FINAL,) if self.map_method in FINAL_METHODS else (last - 1, last)
         count = len(info.strides)
         _need(
             all(FINAL <= level < count for level in levels),
             f"the teacher's levels lie in {FINAL}..{count - 1} for {self.encoder}",
         )
         return Teacher(
-            self.teacher,
+            self.map_method,
             levels,
             self.teacher_scales,
             self.teacher_flips,

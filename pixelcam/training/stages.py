@@ -25,6 +25,7 @@ from pixelcam.model.device import device_memory_guard, resolve_device
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
 from pixelcam.seeds.samplers import draw_seeds
 from pixelcam.teachers import MAP_STRIDE
+from pixelcam.teachers.trained import prepare_teacher, teacher_maps
 from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
@@ -84,6 +85,7 @@ class _Training:
         dataset = open_dataset(settings.dataset, settings.root, "train", settings.fold, settings.scheme)
         self.card = plan_card(settings, dataset)
         self.network = build_network(settings, self.card)
+        settings.teacher_of(self.network.encoder.info).check(self.network)
         step = math.lcm(self.network.stride, 2 * MAP_STRIDE)
         self.store_size = -(-settings.input_size * 8 // 7 // step) * step
         self.data = load_stack(dataset, self.store_size)
@@ -217,7 +219,14 @@ class _Training:
 
     def _make_teacher_maps(self) -> None:
         self.network.eval()
-        teacher = self.settings.teacher_of(self.network.encoder.info)
+        teacher = prepare_teacher(
+            self.settings,
+            self.network,
+            self.card,
+            self.data,
+            on_event=self.on_event,
+            should_stop=self.should_stop,
+        )
         maps = torch.zeros(
             len(self.data), self.store_size // MAP_STRIDE, self.store_size // MAP_STRIDE, dtype=torch.float16
         )
@@ -225,9 +234,8 @@ class _Training:
         for step, chosen in enumerate(batches):
             self._obey(self.should_stop())
             inputs = normalise(self.data.images[chosen].to(self.device), self.card)
-            maps[chosen] = (
-                teacher.maps(self.network, inputs, self.data.labels[chosen].to(self.device)).half().cpu()
-            )
+            labels = self.data.labels[chosen].to(self.device)
+            maps[chosen] = teacher_maps(teacher, self.network, inputs, labels).half().cpu()
             self.on_event(Event("step", stage="teacher", step=step + 1, total=len(batches)))
         flat = maps.reshape(len(maps), -1)
         empty = int(((flat.amax(1) == flat.amin(1)) & ~self.data.regionless).sum())

@@ -7,7 +7,7 @@ import pytest
 from pixelcam.datasets import Dataset, Sample
 from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.model.encoder import FINAL, encoder_info
-from pixelcam.teachers import FINAL_METHODS
+from pixelcam.teachers import FINAL_METHODS, TRAINED_TEACHERS
 from pixelcam.training import FinetuneSettings, TrainSettings
 from pixelcam.training.settings import default_levels
 from pixelcam.training.setup import claim_run, plan_card, refuse_other_settings
@@ -49,6 +49,8 @@ def test_settings_survive_json_and_yaml(tmp_path):
         ({"teacher": "crystal-ball"}, "no teacher 'crystal-ball'"),
         ({"teacher_score": "luck"}, "logit or log-odds"),
         ({"sampler": "dice"}, "no sampler 'dice'"),
+        ({"teacher_epochs": 0}, "teacher_epochs is at least 1"),
+        ({"teacher_base": "negev"}, "teacher_base is one of cam"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(values, words):
@@ -130,6 +132,12 @@ def test_the_card_says_how_the_model_was_made():
 def test_the_teacher_of_cam_and_attention_is_the_final_map(teacher):
     info = encoder_info("test_vit")
     assert TrainSettings.from_dict({**BASE, "teacher": teacher}).teacher_of(info).levels == (FINAL,)
+
+
+@pytest.mark.parametrize("teacher", TRAINED_TEACHERS)
+def test_a_teacher_that_is_trained_is_taught_by_another(teacher):
+    settings = TrainSettings.from_dict({**BASE, "teacher": teacher, "teacher_base": "cam"})
+    assert settings.teacher_of(encoder_info("test_efficientnet")).method == "cam"
 
 
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path):

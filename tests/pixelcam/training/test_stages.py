@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 import pixelcam
 from pixelcam.datasets import open_dataset
-from pixelcam.errors import CancelledError, RunError
+from pixelcam.errors import CancelledError, ConfigError, RunError
 from pixelcam.evaluation import evaluate
 from pixelcam.events import Stop
 from pixelcam.model import file_sha256, load_checkpoint, read_card
@@ -202,7 +202,14 @@ def test_one_stage_alone_will_do(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("teacher", "sampler"), [("cam", "probability"), ("grad-cam++", "threshold"), ("layercam", "extremes")]
+    ("teacher", "sampler"),
+    [
+        ("cam", "probability"),
+        ("grad-cam++", "threshold"),
+        ("layercam", "extremes"),
+        ("ts-cam", "extremes"),
+        ("negev", "extremes"),
+    ],
 )
 def test_a_transformer_learns_from_every_teacher_too(settings, tmp_path, teacher, sampler):
     changed = dataclasses.replace(
@@ -216,6 +223,31 @@ def test_a_transformer_learns_from_every_teacher_too(settings, tmp_path, teacher
     )
     train(changed, tmp_path / "run")
     assert read_card(tmp_path / "run" / "checkpoints" / "best-loc.safetensors").levels == (0, 2, 3, 5)
+
+
+@pytest.mark.parametrize("teacher", ["f-cam", "maxmin"])
+def test_a_run_interrupted_while_its_teacher_is_trained_equals_an_uninterrupted_one(
+    settings, tmp_path, teacher
+):
+    changed = dataclasses.replace(
+        settings, teacher=teacher, teacher_epochs=2, epochs_classifier=1, epochs_joint=1
+    )
+
+    def interrupt(event):
+        if (event.stage, event.kind) == ("teacher", "epoch"):
+            raise Interruption
+
+    train(changed, tmp_path / "whole")
+    with pytest.raises(Interruption):
+        train(changed, tmp_path / "run", on_event=interrupt)
+    train(changed, tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_teacher_that_the_encoder_cannot_have_is_refused_before_training(settings, tmp_path):
+    with pytest.raises(ConfigError, match="class token"):
+        train(dataclasses.replace(settings, teacher="ts-cam"), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
 
 
 def test_a_loss_that_is_not_a_number_ends_with_advice(settings, tmp_path, monkeypatch):
