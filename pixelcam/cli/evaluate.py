@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.outputs import prepare_folder
+from pixelcam.cli.runs import numbers
+from pixelcam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pixelcam.model import ModelCard
+    from pixelcam.training import TrainSettings
+
+TEACHER = "A teacher as a baseline"
 
 
 def evaluate(
@@ -24,6 +33,40 @@ def evaluate(
     scheme: options.Scheme = "official",
     threshold: options.Threshold = None,
     device: options.Device = "auto",
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure this localization method's maps of the model's classifier, not its pixel head.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    teacher_levels: Annotated[
+        str | None, typer.Option(help="Its feature levels, e.g. 3.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_scales: Annotated[
+        str | None, typer.Option(help="Image sizes to average over, e.g. 1,1.5.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_flips: Annotated[
+        bool | None,
+        typer.Option(
+            "--teacher-flips/--no-teacher-flips", help="Average over flips.", rich_help_panel=TEACHER
+        ),
+    ] = None,
+    teacher_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a teacher that is trained.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the model's own data set, whose training images a trained teacher learns on; "
+            "--root where it is the same.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    maps_of: Annotated[
+        Literal["predicted", "true"],
+        typer.Option(help="Which class the teacher's maps are of.", rich_help_panel=TEACHER),
+    ] = "predicted",
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the figures to this file; - is stdout.", metavar="FILE"),
@@ -32,7 +75,7 @@ def evaluate(
     """Measure a model on a data set: PxAP beside chance, accuracy, Dice, IoU, all in percent.
 
     Dice and IoU are at the model's own threshold, which was chosen on validation images, unless --threshold
-    says otherwise.
+    says otherwise; a teacher's are at 0.5.
     """
     to_file = json_file is not None and str(json_file) != "-"
     if json_file is not None and to_file:
@@ -45,13 +88,50 @@ def evaluate(
     images = open_dataset(dataset, root, split, fold, scheme)
     localizer = pixelcam.load(model, device)
     with show_progress() as sink:
-        figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()
+        if teacher is None:
+            figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()
+        else:
+            from pixelcam.teachers.evaluation import evaluate_maps, load_teacher
+
+            wanted = {
+                "teacher": teacher,
+                "teacher_levels": numbers(teacher_levels, int),
+                "teacher_scales": numbers(teacher_scales, float),
+                "teacher_flips": teacher_flips,
+                "teacher_epochs": teacher_epochs,
+            }
+            settings = _teacher_settings(wanted, localizer.card, dataset, root, teacher_root)
+            network = localizer.network.to(localizer.device)
+            made = load_teacher(settings, network, localizer.card, on_event=sink)
+            figures = evaluate_maps(
+                made, network, localizer.card, images, of=maps_of, threshold=threshold, on_event=sink
+            ).to_json()
     if json_file is not None and to_file:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
     elif json_file is not None:
         print_json(figures)
         return
     print_table(("figure", "value"), [(name, _shown(value)) for name, value in figures.items()])
+
+
+def _teacher_settings(
+    wanted: Mapping[str, object], card: ModelCard, dataset: str, root: Path, teacher_root: Path | None
+) -> TrainSettings:
+    """Return the settings of a teacher: as wanted, else the defaults, on the model's own data set."""
+    from pixelcam.teachers import TRAINED_TEACHERS
+    from pixelcam.training import TrainSettings
+
+    own = str(card.training.get("dataset", dataset))
+    if wanted["teacher"] in TRAINED_TEACHERS and own != dataset and teacher_root is None:
+        raise ConfigError(
+            f"The teacher {wanted['teacher']} is trained on the images of {own} that the model learned from; "
+            "give their folder with --teacher-root."
+        )
+    kept = ("fold", "scheme", "augment", "sampler", "seeds", "low_area", "high_area", "seed")
+    values = {key: card.training[key] for key in kept if key in card.training}
+    values |= {key: value for key, value in wanted.items() if value is not None}
+    values |= {"dataset": own, "root": teacher_root or root}
+    return TrainSettings.from_dict({**values, "encoder": card.encoder, "input_size": card.input_size})
 
 
 def _shown(value: float | int | None) -> str:

@@ -95,3 +95,27 @@ def test_an_interrupt_ends_with_130(evaluate, tmp_path, monkeypatch):
     monkeypatch.setattr("pixelcam.evaluation.load_image", interrupt)
     assert evaluate("--json", tmp_path / "figures.json").code == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teachers_maps_are_measured_in_the_place_of_the_pixel_heads(evaluate, tmp_path):
+    figures = {}
+    for teacher, more in {"cam": (), "layercam": ("--teacher-levels=2,3", "--teacher-scales=1,1.5")}.items():
+        file = tmp_path / f"{teacher}.json"
+        ending = evaluate("--json", file, "--teacher", teacher, *more, "--maps-of", "true")
+        assert (ending.code, ending.err) == (0, "")
+        figures[teacher] = json.loads(file.read_text())
+    evaluate("--json", tmp_path / "pixels.json")
+    figures["pixels"] = json.loads((tmp_path / "pixels.json").read_text())
+    assert len({found["pxap"] for found in figures.values()}) == 3
+    assert len({found["accuracy"] for found in figures.values()}) == 1, "the classifier is the same"
+
+
+def test_a_teacher_that_is_trained_learns_on_the_data_sets_training_images(evaluate):
+    ending = evaluate("--teacher", "negev", "--teacher-epochs", 1, "--teacher-scales=1")
+    assert (ending.code, ending.err) == (0, "")
+    assert "pxap" in ending.out
+
+
+def test_a_teacher_that_is_not_there_or_cannot_be_is_told(evaluate):
+    assert evaluate("--teacher", "crystal-ball").failed_with("crystal-ball", "choose one of")
+    assert evaluate("--teacher", "attention").failed_with("class token")
