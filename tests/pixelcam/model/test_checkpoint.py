@@ -104,6 +104,21 @@ def test_settings_of_a_later_version_are_passed_over(saved):
     assert load_checkpoint(saved)[1].name == "tiny"
 
 
+def test_a_checkpoint_of_before_there_were_image_heads_loads_unchanged(network, saved):
+    def forget(_, metadata):
+        values = json.loads(metadata["card"])
+        metadata["card"] = json.dumps(
+            {k: v for k, v in values.items() if k not in ("image_head", "multi_label")}
+        )
+
+    rewrite(saved, forget)
+    loaded, card = load_checkpoint(saved)
+    assert (card.image_head, card.multi_label) == ("average", False)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images).class_logits, network(images).class_logits)
+
+
 class Trap:
     def __reduce__(self):
         return (pytest.fail, ("it was unpickled",))
@@ -213,6 +228,8 @@ def test_a_file_that_does_not_fit_is_refused_in_one_sentence(saved, spoil, words
 @pytest.mark.parametrize(
     "values",
     [
+        {"image_head": 3},
+        {"multi_label": "yes"},
         {"classes": ["one"]},
         {"classes": "ab"},
         {"classes": [1, 2]},
