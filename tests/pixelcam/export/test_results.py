@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -82,3 +83,13 @@ def test_names_that_no_file_can_have_are_changed():
     assert safe_stem("tab\there") == "tab_here"
     for name in ("", ".", "..", "  "):
         assert safe_stem(name) == "image"
+
+
+def test_a_result_of_several_labels_is_exported_like_any_other(localize, tmp_path):
+    found = localize(np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8))
+    several = dataclasses.replace(found, classes={"necrosis": 0.8, "tumour": 0.9, "fat": 0.1})
+    written = export_localization(several, tmp_path)
+    summary = json.loads(written["summary"].read_text())
+    assert summary["classes"] == {"necrosis": 0.8, "tumour": 0.9, "fat": 0.1}
+    assert summary["predicted"] == "tumour"
+    assert '"name":"tumour"' in written["regions"].read_text().replace(" ", "")
