@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.folds:
-        plan = replace(plan, folds=options.folds)
+        plan = replace(plan, folds=dict.fromkeys(TITLES, options.folds))
     places = Places(options.work.absolute(), _roots(options), find_weights(dict(options.weights)))
     if not places.roots:
         print("Name the folder of GlaS by --glas or that of EBHI-SEG by --ebhi.", file=sys.stderr)

@@ -94,6 +94,8 @@ def evaluate_command(
     command += ["--model", f"{RUNS}/{cell.run}/checkpoints/{checkpoint}.safetensors"]
     if cell.row.teacher:
         command += ["--teacher", cell.row.teacher]
+        for name, value in sorted(cell.row.teacher_options.items()):
+            command += _option(name, value)
     return [*command, *_on(device), "--json", RESULT]
 
 

@@ -13,6 +13,9 @@ LITE0, MOBILENET, DEIT = "tf_efficientnet_lite0", "mobilenetv2_100", "deit_tiny_
 FOLDS = {("glas", "official"): 5, ("glas", "patient"): 5, ("ebhi", "official"): 4}
 """How many folds a data set has under each scheme; EBHI-SEG is split by case in its only one."""
 
+USUAL = (("glas", "official"), ("ebhi", "official"))
+EVERYWHERE = (*USUAL, ("glas", "patient"))
+
 MASK_FREE, B_LOC, B_CL = "mask-free", "B-LOC", "B-CL"
 SELECTIONS = {MASK_FREE: "last", B_LOC: "best-loc", B_CL: "best-cl"}
 """The checkpoint that each way of choosing an epoch leaves in a run."""
@@ -32,6 +35,8 @@ class Row:
         timm name.
     teacher
         Measure the classifier by this teacher's maps; None measures the pixel head's.
+    teacher_options
+        Options of `pixelcam evaluate` for that teacher.
     needs_weights
         Leave the row out where there is no file of ImageNet weights for its encoder, not train from noise.
     across
@@ -46,10 +51,11 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     encoder: str = LITE0
     teacher: str | None = None
+    teacher_options: Mapping[str, Any] = field(default_factory=dict)
     needs_weights: bool = False
     across: bool = False
     seeds: tuple[int, ...] = (0,)
-    places: tuple[tuple[str, str], ...] = (("glas", "official"), ("glas", "patient"), ("ebhi", "official"))
+    places: tuple[tuple[str, str], ...] = USUAL
 
     @property
     def slug(self) -> str:
@@ -108,13 +114,13 @@ class Plan:
     lengths
         Options laid under every row's own, by data set.
     folds
-        At most so many folds of each data set.
+        At most so many folds, by data set; all where it is not named.
     """
 
     name: str
     rows: tuple[Row, ...]
     lengths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    folds: int = 5
+    folds: Mapping[str, int] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """Return all cells, the first fold and seed of every row before the second of any.
@@ -127,7 +133,8 @@ class Plan:
     def _cells(self) -> Iterator[Cell]:
         for row in self.rows:
             for dataset, scheme in row.places:
-                for fold in range(min(self.folds, FOLDS[dataset, scheme])):
+                folds = FOLDS[dataset, scheme]
+                for fold in range(min(self.folds.get(dataset, folds), folds)):
                     for seed in row.seeds:
                         settings = {**self.lengths.get(dataset, {}), **row.settings}
                         if row.teacher:
@@ -153,49 +160,67 @@ PAPER: dict[str, Any] = {
 }
 """PixelCAM as published (arXiv 2503.24135): last level at output stride 8, 5 + 5 seeds by probability."""
 
-GRADIENT_TEACHERS = (
-    ("CAM", "cam"),
-    ("Grad-CAM", "grad-cam"),
-    ("Grad-CAM++", "grad-cam++"),
-    ("XGrad-CAM", "xgrad-cam"),
-    ("Smooth Grad-CAM++", "smooth-grad-cam++"),
-    ("LayerCAM", "layercam"),
-    ("LayerCAM, absolute", "layercam-abs"),
-)
-"""What any classifier gives: rows that share one."""
+PLAIN: dict[str, Any] = {"teacher_levels": [-1], "teacher_scales": [1.0]}
+"""A gradient method as published: on the final map, at one size."""
+
+GRADIENT_METHODS = {
+    "Grad-CAM": "grad-cam",
+    "Grad-CAM++": "grad-cam++",
+    "XGrad-CAM": "xgrad-cam",
+    "Smooth Grad-CAM++": "smooth-grad-cam++",
+    "LayerCAM": "layercam",
+    "LayerCAM, absolute": "layercam-abs",
+}
+TRAINED_METHODS = {"NEGEV": "negev", "F-CAM": "f-cam", "MaxMin, EEM": "maxmin", "MaxMin, SEM": "maxmin-sem"}
+ATTENTION = {"image_head": "attention"}
 
 
 def full_plan() -> Plan:
     """Every teacher by itself, PixelCAM on the best, the paper's setting, two CNNs and a ViT."""
-    teachers = tuple(Row(name, teacher=teacher, across=True) for name, teacher in GRADIENT_TEACHERS)
-    seeds = (0, 1, 2)
+    plain = [
+        Row(f"{name}, final map", teacher=method, teacher_options=PLAIN, places=EVERYWHERE)
+        for name, method in GRADIENT_METHODS.items()
+    ]
+    levels = [
+        Row(name, teacher=method, across=True, places=EVERYWHERE) for name, method in GRADIENT_METHODS.items()
+    ]
+    trained = [Row(name, teacher=method) for name, method in TRAINED_METHODS.items()]
+    one_size = {"teacher_scales": [1.0]}
     rows = (
-        *teachers,
-        Row("PixelCAM", across=True, seeds=seeds),
-        Row("PixelCAM, paper's setting", PAPER, across=True, seeds=seeds),
-        *(Row(f"PixelCAM on {name}", {"teacher": name.lower()}) for name in ("Grad-CAM++", "LayerCAM")),
+        Row("CAM", teacher="cam", teacher_options=one_size, across=True, places=EVERYWHERE),
+        *plain,
+        *levels,
+        Row("Deep MIL attention", ATTENTION, teacher="deep-mil", across=True),
+        *trained,
+        Row("TS-CAM, DeiT-tiny", encoder=DEIT, teacher="ts-cam"),
+        Row("Attention, DeiT-tiny", encoder=DEIT, teacher="attention"),
+        Row("PixelCAM", across=True, seeds=(0, 1, 2), places=EVERYWHERE),
+        Row("PixelCAM, paper's setting", PAPER, across=True, places=EVERYWHERE),
+        Row("PixelCAM on Grad-CAM++", {"teacher": "grad-cam++"}),
+        Row("PixelCAM on LayerCAM", {"teacher": "layercam"}),
+        Row("PixelCAM on Deep MIL attention", {"teacher": "deep-mil", **ATTENTION}),
+        *(Row(f"PixelCAM on {name}", {"teacher": method}) for name, method in TRAINED_METHODS.items()),
         Row("PixelCAM, MobileNetV2", encoder=MOBILENET, needs_weights=True, across=True),
         Row("PixelCAM, DeiT-tiny", encoder=DEIT, across=True),
     )
-    # EBHI-SEG has sixteen times as many training images as GlaS.
-    return Plan("full", rows, {"ebhi": {"epochs_classifier": 12, "epochs_joint": 6}})
+    # EBHI-SEG has sixteen times as many training images as GlaS: fewer epochs, fewer folds.
+    return Plan("full", rows, {"ebhi": {"epochs_classifier": 12, "epochs_joint": 6}}, {"ebhi": 2})
 
 
 def quick_plan() -> Plan:
     """A few rows, one fold and few epochs: whether all works, in minutes, not how well."""
-    places = (("glas", "official"), ("ebhi", "official"))
     rows = (
-        Row("CAM", teacher="cam", places=places),
-        Row("Grad-CAM++", teacher="grad-cam++", places=places),
-        Row("LayerCAM, absolute", teacher="layercam-abs", places=places),
-        Row("PixelCAM", across=True, places=places),
+        Row("CAM", teacher="cam"),
+        Row("Grad-CAM++", teacher="grad-cam++"),
+        Row("LayerCAM, absolute", teacher="layercam-abs"),
+        Row("PixelCAM", across=True),
         Row("PixelCAM, paper's setting", PAPER, places=(("glas", "official"),)),
     )
     lengths = {
         "glas": {"epochs_classifier": 5, "epochs_joint": 2},
         "ebhi": {"epochs_classifier": 1, "epochs_joint": 1},
     }
-    return Plan("quick", rows, lengths, folds=1)
+    return Plan("quick", rows, lengths, {"glas": 1, "ebhi": 1})
 
 
 PLANS = {"quick": quick_plan, "full": full_plan}

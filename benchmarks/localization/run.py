@@ -49,7 +49,7 @@ class Bench:
     places
         Where data, weights and the work folder are.
     execute
-        Runs one command.
+        Runs one command; by default in a process of its own.
     report
         Takes one line for a person.
     device
@@ -59,11 +59,12 @@ class Bench:
     def __init__(
         self,
         places: Places,
-        execute: Execute = commands.execute,
+        execute: Execute | None = None,
         report: Report = print,
         device: str = "auto",
     ) -> None:
-        self.places, self.execute, self.report, self.device = places, execute, report, device
+        self.places, self.report, self.device = places, report, device
+        self.execute = execute or commands.execute
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Bring a cell to its end or its failure, and return its record; a finished one is not run again."""

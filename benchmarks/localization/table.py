@@ -231,7 +231,8 @@ def _selection_note(lines: Sequence[Line]) -> str:
     return (
         f"- {MASK_FREE}: no mask was looked at.\n"
         f"- B-LOC: the best PxAP on the few masked validation images ({masks}).\n"
-        "- B-CL: the best accuracy on the validation labels; no mask."
+        "- B-CL: the best accuracy on the validation labels; no mask.\n"
+        "- The threshold of Dice is the checkpoint's own, for a teacher 0.5; PxAP needs none."
     )
 
 

@@ -85,7 +85,7 @@ def plan():
         Row("Grad-CAM++", teacher="grad-cam++", places=where),
         Row("PixelCAM", across=True, places=where),
     )
-    return Plan("quick", rows, {"glas": {"epochs_classifier": 2, "epochs_joint": 1}}, folds=2)
+    return Plan("quick", rows, {"glas": {"epochs_classifier": 2, "epochs_joint": 1}}, {"glas": 2})
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.localization.commands import Places, evaluate_command, find_weights, train_command
 from benchmarks.localization.plan import LITE0, MOBILENET, Plan, Row, chosen_rows, full_plan, quick_plan
 from benchmarks.localization.run import Bench, masks_seen, read_events, seconds_at_work, targets
+from pixelcam.teachers import TEACHERS
 from pixelcam.training import TrainSettings
 
 
@@ -84,7 +86,7 @@ def test_records_and_commands_name_no_folder_of_this_machine(plan, places, fake)
 
 def test_a_row_without_its_weights_fails_and_says_which_variable_names_them(places, fake):
     row = Row("MobileNet", encoder=MOBILENET, needs_weights=True, places=(("glas", "official"),))
-    [record] = run_all(Plan("quick", (row,), folds=1), places, fake)
+    [record] = run_all(Plan("quick", (row,), folds={"glas": 1}), places, fake)
     assert "PIXELCAM_WEIGHTS_MOBILENETV2_100" in record["failure"]
     assert fake.ran == []
 
@@ -97,7 +99,8 @@ def test_weights_are_found_by_option_and_by_environment(tmp_path, monkeypatch):
 
 def test_commands_are_what_a_person_types(places):
     row = Row("x", {"levels": [-1, 2], "standardise": False, "output_stride": 8}, teacher="cam")
-    cell = Plan("quick", (row,), folds=1).cells()[0]
+    row = replace(row, teacher_options={"teacher_scales": [1.0]})
+    cell = Plan("quick", (row,), folds={"glas": 1}).cells()[0]
     places = Places(places.work, places.roots, {LITE0: places.work / "lite0.pth"})
     train = train_command(cell, places)
     assert train[:6] == ["pixelcam", "train", "--dataset", "glas", "--root", "$GLAS"]
@@ -105,6 +108,7 @@ def test_commands_are_what_a_person_types(places):
     evaluate = evaluate_command(cell, "last", "ebhi", "test", fold=0, scheme="official")
     assert evaluate[-2:] == ["--json", "$RESULT"]
     assert evaluate[evaluate.index("--teacher") + 1] == "cam"
+    assert "--teacher-scales=1.0" in evaluate
     assert places.resolve(evaluate, places.work / "r.json")[-1] == str(places.work / "r.json")
 
 
@@ -113,6 +117,7 @@ def test_every_setting_of_every_row_is_one_that_training_takes(plan):
     for cell in plan.cells():
         values = {"dataset": cell.dataset, "root": "x", "encoder": cell.row.encoder, **cell.settings}
         TrainSettings.from_dict(values)
+        assert cell.row.teacher in (None, *TEACHERS)
     assert len({row.slug for row in plan.rows}) == len(plan.rows)
 
 
