@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.localization.plan import DEIT, LITE0, MOBILENET, Cell
+from benchmarks.localization.plan import DEIT, LITE0, MASK_FREE, MOBILENET, SELECTIONS, Cell
 
 RUNS, RESULT = "$RUNS", "$RESULT"
 
@@ -86,16 +86,18 @@ def train_command(cell: Cell, places: Places, device: str = "auto") -> list[str]
 
 
 def evaluate_command(
-    cell: Cell, checkpoint: str, dataset: str, split: str, *, fold: int, scheme: str, device: str = "auto"
+    cell: Cell, selection: str, dataset: str, split: str, *, fold: int, scheme: str, device: str = "auto"
 ) -> list[str]:
-    """Return the `pixelcam evaluate` of one of a cell's checkpoints on one split of a data set."""
+    """Return the `pixelcam evaluate` of a cell's checkpoint of one selection on one split of a data set."""
     command = ["pixelcam", "evaluate", "--dataset", dataset, "--root", root_variable(dataset)]
     command += ["--split", split, "--scheme", scheme, "--fold", str(fold)]
-    command += ["--model", f"{RUNS}/{cell.run}/checkpoints/{checkpoint}.safetensors"]
+    command += ["--model", f"{RUNS}/{cell.run}/checkpoints/{SELECTIONS[selection]}.safetensors"]
     if cell.row.teacher:
         command += ["--teacher", cell.row.teacher]
         for name, value in sorted(cell.row.teacher_options.items()):
             command += _option(name, value)
+    elif selection == MASK_FREE:
+        command += ["--threshold", "0.5"]  # the checkpoint's own was chosen on masks
     return [*command, *_on(device), "--json", RESULT]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.localization import commands
 from benchmarks.localization.commands import Ending, Places
 from benchmarks.localization.environment import environment
-from benchmarks.localization.plan import MASK_FREE, SELECTIONS, Cell
+from benchmarks.localization.plan import MASK_FREE, Cell
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import DatasetError, PixelCAMError
 from pixelcam.events import Event
@@ -188,7 +188,7 @@ class Bench:
         for target in targets(cell, self.places):
             for selection in target.selections:
                 command = commands.evaluate_command(
-                    cell, SELECTIONS[selection], target.dataset, target.split,
+                    cell, selection, target.dataset, target.split,
                     fold=target.fold, scheme=target.scheme, device=self.device,
                 )  # fmt: skip
                 yield target, selection, command

@@ -229,10 +229,10 @@ def _selection_note(lines: Sequence[Line]) -> str:
     seen = sorted({(TITLES[line.dataset], line.masks) for line in lines if line.selection == B_LOC})
     masks = "; ".join(f"{name}: {number} masks" for name, number in seen) or "not in this table"
     return (
-        f"- {MASK_FREE}: no mask was looked at.\n"
+        f"- {MASK_FREE}: the last epoch, and 0.5 as the threshold of Dice; no mask was looked at.\n"
         f"- B-LOC: the best PxAP on the few masked validation images ({masks}).\n"
-        "- B-CL: the best accuracy on the validation labels; no mask.\n"
-        "- The threshold of Dice is the checkpoint's own, for a teacher 0.5; PxAP needs none."
+        "- B-CL: the best accuracy on the validation labels.\n"
+        "- The Dice of B-LOC and B-CL is at a threshold chosen on those same masks; PxAP needs none."
     )
 
 

@@ -105,7 +105,7 @@ def test_commands_are_what_a_person_types(places):
     train = train_command(cell, places)
     assert train[:6] == ["pixelcam", "train", "--dataset", "glas", "--root", "$GLAS"]
     assert {"--levels=-1,2", "--no-standardise", "$WEIGHTS_TF_EFFICIENTNET_LITE0"} < set(train)
-    evaluate = evaluate_command(cell, "last", "ebhi", "test", fold=0, scheme="official")
+    evaluate = evaluate_command(cell, "mask-free", "ebhi", "test", fold=0, scheme="official")
     assert evaluate[-2:] == ["--json", "$RESULT"]
     assert evaluate[evaluate.index("--teacher") + 1] == "cam"
     assert "--teacher-scales=1.0" in evaluate
@@ -135,6 +135,14 @@ def test_only_splits_at_hand_are_measured(plan, places, tmp_path):
     assert parts == [("glas", "valcl"), ("glas", "test"), ("ebhi", "test")]
     held_back = Places(places.work, {"glas": write_glas_like(tmp_path / "glas", with_test=False)})
     assert [target.split for target in targets(cell, held_back)] == ["valcl"]
+
+
+def test_only_a_mask_free_figure_of_the_pixel_head_is_at_a_threshold_that_no_mask_chose(plan, places, fake):
+    records = run_all(plan, places, fake)
+    for record in records:
+        for command in record["commands"][1:]:
+            mask_free = "/last.safetensors" in " ".join(command)
+            assert ("--threshold" in command) == (mask_free and record["teacher"] is None)
 
 
 def test_time_between_sessions_is_not_time_at_work(plan, places, fake):
