@@ -31,6 +31,9 @@ Dye = NDArray[np.float64]
 GLAS_FOLDER = "Warwick_QU_Dataset_(Released_2016_07_08)"
 """The folder that the official fold files name, parentheses included."""
 
+CAMELYON_FOLDER = "camelyon16/w-512xh-512 (level 0)"
+"""A folder as the fold files of CAMELYON512 name it, with parentheses added."""
+
 
 def tissue(kind: Kind, seed: int, size: int = 96) -> tuple[Image3, Mask]:
     """Return a picture (size, size, 3) uint8 and the mask (size, size) of its glands; "stroma" has none."""
@@ -161,6 +164,53 @@ def write_labelled(
     header = ["image", "labels", "split"]
     with (root / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(row if split else row[:2] for row in [header, *rows])
+    return root
+
+
+def write_camelyon_like(
+    root: Path, *, slides: int = 5, per_slide: int = 2, seed: int = 0, size: int = 64, folds: int = 1
+) -> Path:
+    """Write a data set in the layout of CAMELYON512: `slides` slides a class for training, and two for test.
+
+    Tumour patches are crowded and have masks, the first of each slide an ignore mask too; normal ones have
+    neither. The last patch of each training slide is in valcl, and two of each class of these in valpx.
+    """
+    splits: dict[str, list[tuple[str, int, str, str]]] = {"train": [], "valcl": [], "test": []}
+    for label, (kind, word) in enumerate((("stroma", "normal"), ("crowded", "tumor"))):
+        for slide in range(slides + 2):
+            part = "training" if slide < slides else "testing"
+            tag = f"file_{part}-{word}-{word}_{slide + 1:03d}.tif"
+            folder = f"{CAMELYON_FOLDER}/{('normal', 'metastatic')[label]}-patches/{part}"
+            for index in range(per_slide):
+                place = f"patch_{index}_x_{512 * index}_y_1024_tissue_0.75_w_512_h_512"
+                name, mask, ignore = f"{folder}/Patch_{tag}_{place}", "", ""
+                image, region = tissue(kind, seed * 10_000 + slide * 100 + index, size)  # type: ignore[arg-type]
+                _write(root / f"{name}.png", image)
+                if label:
+                    mask = f"{folder}/mask_{tag}_{place}.png"
+                    _write(root / mask, region.astype(np.uint8) * 255)
+                    if index == 0:
+                        ignore = f"{folder}/ignore_{tag}_{place}.png"
+                        _write(
+                            root / ignore, np.pad(np.full((4, size), 255, np.uint8), ((0, size - 4), (0, 0)))
+                        )
+                split = "test" if slide >= slides else "valcl" if index == per_slide - 1 else "train"
+                splits[split].append((f"{name}.png", label, mask, ignore))
+    splits["valpx"] = [
+        entry for label in (0, 1) for entry in [e for e in splits["valcl"] if e[1] == label][:2]
+    ]
+    for fold in range(folds):
+        for split, entries in splits.items():
+            path = root / "folds" / f"fold-{fold}" / split
+            path.mkdir(parents=True)
+            lines = {
+                "image_ids": [name for name, _, _, _ in entries],
+                "class_labels": [f"{name},{label}" for name, label, _, _ in entries],
+                "image_sizes": [f"{name},{size},{size}" for name, _, _, _ in entries],
+                "localization": [f"{name},{mask},{ignore}" for name, _, mask, ignore in entries],
+            }
+            for file, content in lines.items():
+                (path / f"{file}.txt").write_text("\n".join(content) + "\n")
     return root
 
 

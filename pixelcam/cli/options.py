@@ -62,14 +62,14 @@ RunFolder = Annotated[Path, typer.Option("--out", help="The run folder: checkpoi
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print each event on stdout as one line of JSON.")]
 DatasetName = Annotated[
-    Literal["glas", "ebhi", "folder"],
-    typer.Option("--dataset", help="GlaS, EBHI-SEG, or a folder of class folders."),
+    Literal["glas", "ebhi", "camelyon512", "folder"],
+    typer.Option("--dataset", help="GlaS, EBHI-SEG, CAMELYON512, or a folder of class folders."),
 ]
 Root = Annotated[Path, typer.Option("--root", help="Folder of the data set.")]
 Fold = Annotated[int, typer.Option("--fold", min=0, help="Fold of the data set, from 0.")]
 Scheme = Annotated[
-    Literal["official", "patient"],
-    typer.Option("--scheme", help="The data set's own split, or one in which no patient is on both sides."),
+    Literal["official", "patient", "slide"],
+    typer.Option("--scheme", help="The data set's own split, or one with no patient or slide on both sides."),
 ]
 Config = Annotated[
     Path | None,

@@ -28,16 +28,16 @@ def train(
     out: options.RunFolder,
     config: options.Config = None,
     dataset: Annotated[
-        Literal["glas", "ebhi", "folder"] | None,
-        typer.Option(help="GlaS, EBHI-SEG, or a folder of class folders.", rich_help_panel=DATA),
+        Literal["glas", "ebhi", "camelyon512", "folder"] | None,
+        typer.Option(help="GlaS, EBHI-SEG, CAMELYON512, or a folder of class folders.", rich_help_panel=DATA),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data set.", rich_help_panel=DATA)] = None,
     fold: Annotated[
         int | None, typer.Option(help="Fold of the data set, from 0.", rich_help_panel=DATA)
     ] = None,
     scheme: Annotated[
-        Literal["official", "patient"] | None,
-        typer.Option(help="The data set's own split, or one by patient.", rich_help_panel=DATA),
+        Literal["official", "patient", "slide"] | None,
+        typer.Option(help="The data set's own split, or one by patient or slide.", rich_help_panel=DATA),
     ] = None,
     input_size: Annotated[
         int | None, typer.Option(help="Side in pixels that images are resized to.", rich_help_panel=DATA)

@@ -1,4 +1,4 @@
-"""Data sets of histology images with image labels: GlaS, EBHI-SEG, and a plain folder of class folders."""
+"""Data sets of histology images with image labels: GlaS, EBHI-SEG, CAMELYON512, and a plain folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from pixelcam.datasets.base import SPLITS, Dataset, Sample
+from pixelcam.datasets.camelyon import open_camelyon
 from pixelcam.datasets.ebhi import open_ebhi
 from pixelcam.datasets.folder import open_folder
 from pixelcam.datasets.glas import open_glas
 from pixelcam.datasets.reading import IGNORE, load_image, load_mask
 from pixelcam.errors import DatasetError
 
-DATASETS = ("glas", "ebhi", "folder")
-SCHEMES = ("official", "patient")
+DATASETS = ("glas", "ebhi", "camelyon512", "folder")
+SCHEMES = ("official", "patient", "slide")
 
 __all__ = [
     "DATASETS",
@@ -29,27 +30,28 @@ __all__ = [
 
 
 def open_dataset(
-    name: Literal["glas", "ebhi", "folder"] | str,
+    name: Literal["glas", "ebhi", "camelyon512", "folder"] | str,
     root: str | Path,
     split: Literal["train", "valcl", "valpx", "test"] | str = "train",
     fold: int = 0,
-    scheme: Literal["official", "patient"] | str = "official",
+    scheme: Literal["official", "patient", "slide"] | str = "official",
 ) -> Dataset:
     """Open one split of a data set.
 
     Parameters
     ----------
     name
-        "glas", "ebhi" or "folder": see `open_glas`, `open_ebhi` and `open_folder` for the layouts.
+        "glas", "ebhi", "camelyon512" or "folder": see `open_glas`, `open_ebhi`, `open_camelyon` and
+        `open_folder` for the layouts.
     root
         Folder of the data set.
     split
         "train", "valcl" (image labels), "valpx" (a few masked images of valcl) or "test".
     fold
-        GlaS 0 to 4, EBHI-SEG 0 to 3, a folder any.
+        GlaS and CAMELYON512 0 to 4, EBHI-SEG 0 to 3, a folder any.
     scheme
         "official" or, for GlaS, "patient": no patient of a test image in training. EBHI-SEG is split
-        by patient either way.
+        by patient either way. For CAMELYON512 "slide": no slide in both training and validation.
 
     Raises
     ------
@@ -64,6 +66,15 @@ def open_dataset(
         raise DatasetError(f"There is no fold {fold}: the first one is 0.")
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder: give the folder of the data set.")
+    if name == "camelyon512":
+        if scheme == "patient":
+            raise DatasetError(
+                "CAMELYON512 knows no patients: choose the scheme slide, or official for the published folds."
+            )
+        return open_camelyon(root, split, fold, scheme)
+    if scheme == "slide":
+        other = "patient" if name == "glas" else "official"
+        raise DatasetError(f"The data set {name} knows no slides: choose the scheme {other}.")
     if name == "glas":
         return open_glas(root, split, fold, scheme)
     if name == "ebhi":

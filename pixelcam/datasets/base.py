@@ -69,7 +69,7 @@ class Dataset:
     Parameters
     ----------
     name
-        "glas", "ebhi" or "folder".
+        "glas", "ebhi", "camelyon512" or "folder".
     classes
         Names of the image labels, in the order of their indices.
     samples

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pixelcam.datasets.base import Dataset, Sample
+from pixelcam.datasets.fold_files import has_fold, read_fold, read_rows, refuse_missing
 from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import split_by_patient
 from pixelcam.errors import DatasetError
@@ -81,42 +81,34 @@ def open_glas(root: Path, split: str, fold: int, scheme: str) -> Dataset:
         samples = _official_split(root, files, split, fold)
     if split == "valpx" or any(sample.mask is not None for sample in samples):
         bare = [sample.name for sample in samples if sample.mask is None]
-        _refuse_missing(bare, len(samples), "masks", split, fold, root)
+        refuse_missing(bare, len(samples), "masks", split, fold, "GlaS", root)
     return Dataset("glas", CLASSES, tuple(samples), mpp=MPP, split=split, fold=fold, scheme=scheme)
 
 
 def _official_split(root: Path, files: _Files, split: str, fold: int) -> list[Sample]:
     folder = root / "folds" / f"fold-{fold}" / split
     patients = {name: patient for name, patient, _ in _grades(root)} if (root / "Grade.csv").is_file() else {}
-    if not (folder / "image_ids.txt").is_file():
+    if not has_fold(folder):
         if split == "test":
             return _unlisted_test(root, files, fold)
         raise DatasetError(
             f"{folder / 'image_ids.txt'} is missing: {root} holds no official fold {fold} of GlaS."
         )
-    names = [row[0] for row in _rows(folder / "image_ids.txt", 1)]
-    labels = {row[0]: row[1] for row in _rows(folder / "class_labels.txt", 2)}
-    masks = {}
-    if (folder / "localization.txt").is_file():
-        masks = {row[0]: (row[1], row[2]) for row in _rows(folder / "localization.txt", 3)}
-    found = {name: files.image(name) for name in names}
-    _refuse_missing(
-        [name for name, path in found.items() if path is None], len(names), "images", split, fold, root
-    )
+    entries = read_fold(folder, CLASSES)
+    found = {entry.name: files.image(entry.name) for entry in entries}
+    absent = [name for name, path in found.items() if path is None]
+    refuse_missing(absent, len(entries), "images", split, fold, "GlaS", root)
     samples = []
-    for name, path in found.items():
-        stem = PurePosixPath(name).stem
-        mask_name, ignore_name = masks.get(name, ("", ""))
-        ignore = files.mask(ignore_name) if ignore_name else None
-        if ignore_name and ignore is None:
+    for entry in entries:
+        stem, path = PurePosixPath(entry.name).stem, found[entry.name]
+        ignore = files.mask(entry.ignore) if entry.ignore else None
+        if entry.ignore and ignore is None:
             raise DatasetError(
-                f"{folder / 'localization.txt'} names {ignore_name}, which is missing under {root}."
+                f"{folder / 'localization.txt'} names {entry.ignore}, which is missing under {root}."
             )
-        mask = files.mask(mask_name) if mask_name else None
+        mask = files.mask(entry.mask) if entry.mask else None
         assert path is not None
-        samples.append(
-            Sample(stem, path, _label(labels.get(name), name, folder), mask, patients.get(stem, stem), ignore)
-        )
+        samples.append(Sample(stem, path, entry.label, mask, patients.get(stem, stem), ignore))
     return samples
 
 
@@ -157,37 +149,13 @@ def _grades(root: Path) -> list[tuple[str, str, int]]:
     """Return (image, patient, label) of each line of Grade.csv; its cells carry stray spaces."""
     path = root / "Grade.csv"
     graded = []
-    for row in _rows(path, 3)[1:]:
+    for row in read_rows(path, 3)[1:]:
         if row[2] not in CLASSES:
             raise DatasetError(
                 f"{path} gives {row[0]} the grade {row[2]!r}, which is neither benign nor malignant."
             )
         graded.append((row[0], row[1], CLASSES.index(row[2])))
     return graded
-
-
-def _rows(path: Path, cells: int) -> list[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if any(row)]
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
-    for number, row in enumerate(rows, 1):
-        if len(row) < cells:
-            raise DatasetError(f"Line {number} of {path} has {len(row)} values instead of {cells}.")
-    return rows
-
-
-def _label(text: str | None, name: str, folder: Path) -> int:
-    if text is None:
-        raise DatasetError(f"{folder / 'class_labels.txt'} gives no label for {name}.")
-    if not text.isdecimal() or int(text) >= len(CLASSES):
-        raise DatasetError(
-            f"{folder / 'class_labels.txt'} gives {name} the label {text!r} instead of 0 or 1."
-        )
-    return int(text)
 
 
 def _index(folders: Iterable[Path]) -> dict[str, Path]:
@@ -200,11 +168,3 @@ def _index(folders: Iterable[Path]) -> dict[str, Path]:
         for path in sorted(files, key=lambda path: (IMAGE_SUFFIXES.index(path.suffix.lower()), path.name)):
             index.setdefault(path.stem, path)
     return index
-
-
-def _refuse_missing(missing: Sequence[str], of: int, what: str, split: str, fold: int, root: Path) -> None:
-    if missing:
-        raise DatasetError(
-            f"{len(missing)} of the {of} {what} of the {split} split (fold {fold}) of GlaS "
-            f"are not in {root}; the first is that of {min(missing)}."
-        )

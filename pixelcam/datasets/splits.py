@@ -40,29 +40,42 @@ def split_by_patient(
     DatasetError
         There is no such fold, or a class has too few patients to be in every split.
     """
-    if not 0 <= fold < folds:
-        raise DatasetError(f"There is no fold {fold}: choose one from 0 to {folds - 1}.")
-    patients: dict[str, list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: sample.name):
-        patients[sample.patient].append(sample)
+    _refuse_fold(fold, folds)
+    patients = _by_patient(samples)
     counts = {patient: Counter(sample.label for sample in own) for patient, own in patients.items()}
     test = _deal(counts, folds)[fold]
     rest = {patient: count for patient, count in counts.items() if patient not in test}
     valcl = _pick_validation(rest, len(classes))
     sides = {"train": set(rest) - valcl, "valcl": valcl, "test": test}
-    parts = {
-        side: tuple(sample for patient in sorted(chosen) for sample in patients[patient])
-        for side, chosen in sides.items()
-    }
-    for side, part in parts.items():
-        missing = sorted(set(range(len(classes))) - {sample.label for sample in part})
-        if missing:
-            name = classes[missing[0]]
-            holders = sum(missing[0] in count for count in counts.values())
-            raise DatasetError(
-                f"Class {name} comes from {holders} patients, too few for it to be in the {side} split of "
-                f"fold {fold}: choose another fold, or add patients."
-            )
+    parts = {side: _of_patients(patients, chosen) for side, chosen in sides.items()}
+    _refuse_lost_class(parts, counts, classes, fold)
+    return {**parts, "valpx": pick_masked(parts["valcl"], valpx_per_class)}
+
+
+def split_validation(
+    samples: Sequence[Sample], classes: Sequence[str], *, fold: int, folds: int, valpx_per_class: int
+) -> dict[str, tuple[Sample, ...]]:
+    """Divide samples into train, valcl and valpx where the test split is given, each patient on one side.
+
+    The patients are dealt into `folds` parts that are balanced by class; part `fold` is valcl.
+
+    Parameters
+    ----------
+    samples, classes, fold, folds, valpx_per_class
+        As for `split_by_patient`.
+
+    Raises
+    ------
+    DatasetError
+        There is no such fold, or a class has too few patients to be in both.
+    """
+    _refuse_fold(fold, folds)
+    patients = _by_patient(samples)
+    counts = {patient: Counter(sample.label for sample in own) for patient, own in patients.items()}
+    valcl = _deal(counts, folds)[fold]
+    sides = {"train": set(counts) - valcl, "valcl": valcl}
+    parts = {side: _of_patients(patients, chosen) for side, chosen in sides.items()}
+    _refuse_lost_class(parts, counts, classes, fold)
     return {**parts, "valpx": pick_masked(parts["valcl"], valpx_per_class)}
 
 
@@ -101,6 +114,39 @@ def pick_masked(samples: Sequence[Sample], per_class: int) -> tuple[Sample, ...]
         )
         chosen += [sample for _, _, _, sample in ranked[:per_class]]
     return tuple(sorted(chosen, key=lambda sample: sample.name))
+
+
+def _refuse_fold(fold: int, folds: int) -> None:
+    if not 0 <= fold < folds:
+        raise DatasetError(f"There is no fold {fold}: choose one from 0 to {folds - 1}.")
+
+
+def _by_patient(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    patients: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: sample.name):
+        patients[sample.patient].append(sample)
+    return patients
+
+
+def _of_patients(patients: Mapping[str, Sequence[Sample]], chosen: set[str]) -> tuple[Sample, ...]:
+    return tuple(sample for patient in sorted(chosen) for sample in patients[patient])
+
+
+def _refuse_lost_class(
+    parts: Mapping[str, Sequence[Sample]],
+    counts: Mapping[str, Counter[int]],
+    classes: Sequence[str],
+    fold: int,
+) -> None:
+    for side, part in parts.items():
+        missing = sorted(set(range(len(classes))) - {sample.label for sample in part})
+        if missing:
+            name = classes[missing[0]]
+            holders = sum(missing[0] in count for count in counts.values())
+            raise DatasetError(
+                f"Class {name} comes from {holders} patients, too few for it to be in the {side} split of "
+                f"fold {fold}: choose another fold, or add patients."
+            )
 
 
 def _deal(counts: Mapping[str, Counter[int]], parts: int) -> list[set[str]]:
