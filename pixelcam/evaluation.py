@@ -99,6 +99,11 @@ class EvaluationResult:
         One entry an image, in the data set's order.
     foreground, background
         Pooled histograms of `metrics.score_histograms`, from which validation chooses a threshold.
+    ece
+        Expected calibration error of the foreground probabilities.
+    class_ece
+        That of the most probable class's probability, over the images that the accuracy is of; None where
+        images may have several labels.
     label_map
         Mean average precision of the labels that data set and model share, where images may have several.
     """
@@ -113,6 +118,8 @@ class EvaluationResult:
     per_image: tuple[ImageScore, ...]
     foreground: metrics.Histogram
     background: metrics.Histogram
+    ece: float | None = None
+    class_ece: float | None = None
     label_map: float | None = None
 
     def to_json(self) -> dict[str, float | int | None]:
@@ -123,6 +130,8 @@ class EvaluationResult:
             "accuracy": self.accuracy,
             "dice": self.dice,
             "iou": self.iou,
+            "ece": self.ece,
+            "class_ece": self.class_ece,
             "threshold": self.threshold,
             "images": self.images,
         }
@@ -262,6 +271,8 @@ class _Tally:
             per_image=tuple(self._scores),
             foreground=self._foreground,
             background=self._background,
+            ece=_or_none(metrics.expected_calibration_error(self._foreground, self._background)),
+            class_ece=_or_none(self._labels.calibration_error()),
             label_map=_or_none(self._labels.label_map()),
         )
 
@@ -291,6 +302,7 @@ class _Labels:
             if name.casefold() in places
         }
         self._right: list[bool] = []
+        self._confidences: list[float] = []
         self._truths: list[list[bool]] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
@@ -303,6 +315,7 @@ class _Labels:
             self._right.append(
                 {each.casefold() for each in predicted} == {each.casefold() for each in labels}
             )
+            self._confidences.append(float(probabilities.max()))
         self._truths.append([index in sample.labels for index in self._shared])
         self._probabilities.append(probabilities[list(self._shared.values())])
         return ";".join(labels), ";".join(predicted)
@@ -310,6 +323,12 @@ class _Labels:
     def accuracy(self) -> float:
         """Return the share of images whose labels are right, NaN where none can be judged."""
         return metrics.accuracy(self._right, [True] * len(self._right))
+
+    def calibration_error(self) -> float:
+        """Return the error of the class probabilities, NaN where no image or several labels can be judged."""
+        if self._ranked:
+            return math.nan
+        return metrics.confidence_calibration_error(self._confidences, self._right)
 
     def label_map(self) -> float:
         """Return the mean average precision, NaN where each image has one label or no class is shared."""

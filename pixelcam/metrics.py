@@ -246,6 +246,32 @@ def expected_calibration_error(foreground: Histogram, background: Histogram, bin
     return float(100 * np.abs(truth - claim).sum() / total)
 
 
+def confidence_calibration_error(confidences: ArrayLike, right: ArrayLike, bins: int = 15) -> float:
+    """Return how far class probabilities are from the share of right answers, in percent.
+
+    The expected calibration error of Guo et al. 2017 (ICML): the mean over `bins` equal intervals of the most
+    probable class's probability, weighted by their images.
+
+    Parameters
+    ----------
+    confidences
+        (n,) in [0, 1]: the probability of the class that was answered.
+    right
+        (n,) bool: whether it was the right one.
+
+    Returns
+    -------
+    float
+        0 (calibrated) to 100; NaN where there are no images.
+    """
+    claimed, truth = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    if not claimed.size:
+        return float("nan")
+    interval = np.minimum((claimed * bins).astype(int), bins - 1)
+    difference = np.bincount(interval, weights=truth - claimed, minlength=bins)
+    return float(100 * np.abs(difference).sum() / claimed.size)
+
+
 def _cumulated(histogram: Histogram) -> Histogram:
     """Return the number of pixels at or above each score, from the highest score down."""
     return np.cumsum(histogram[::-1], dtype=np.int64)

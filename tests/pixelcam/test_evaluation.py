@@ -19,7 +19,17 @@ from pixelcam.evaluation import evaluate
 from pixelcam.events import Stop
 from tests.synthetic import write_labelled
 
-KEYS = ["pxap", "chance_pxap", "accuracy", "dice", "iou", "threshold", "images"]
+KEYS = [
+    "pxap",
+    "chance_pxap",
+    "accuracy",
+    "dice",
+    "iou",
+    "ece",
+    "class_ece",
+    "threshold",
+    "images",
+]
 
 
 class Oracle:

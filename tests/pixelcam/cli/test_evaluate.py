@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-KEYS = ["pxap", "chance_pxap", "accuracy", "dice", "iou", "threshold", "images"]
+KEYS = [
+    "pxap",
+    "chance_pxap",
+    "accuracy",
+    "dice",
+    "iou",
+    "ece",
+    "class_ece",
+    "threshold",
+    "images",
+]
 
 
 @pytest.fixture(scope="module")
