@@ -42,13 +42,21 @@ def train(
     input_size: Annotated[
         int | None, typer.Option(help="Side in pixels that images are resized to.", rich_help_panel=DATA)
     ] = None,
+    view_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels of the random views trained on.", rich_help_panel=DATA),
+    ] = None,
     mpp: Annotated[
         float | None,
         typer.Option(help="Microns per pixel of the images, where unknown.", rich_help_panel=DATA),
     ] = None,
     augment: Annotated[
-        Literal["strong", "paper"] | None,
-        typer.Option(help="Strong colour augmentation, or the paper's mild one.", rich_help_panel=DATA),
+        Literal["strong", "moderate", "paper"] | None,
+        typer.Option(help="How strongly colours are varied.", rich_help_panel=DATA),
+    ] = None,
+    augment_classifier: Annotated[
+        Literal["strong", "moderate", "paper"] | None,
+        typer.Option(help="The same, while the classifier is trained alone.", rich_help_panel=DATA),
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Any timm encoder, by name.", rich_help_panel=NETWORK)
@@ -108,7 +116,17 @@ def train(
     ] = None,
     teacher_base: Annotated[
         str | None,
-        typer.Option(help="Method whose maps a trained teacher is taught by.", rich_help_panel=TEACHER),
+        typer.Option(help="Method that a trained or eigen teacher is taught by.", rich_help_panel=TEACHER),
+    ] = None,
+    eigen_level: Annotated[
+        int | None, typer.Option(help="Feature level that eigen maps begin with.", rich_help_panel=TEACHER)
+    ] = None,
+    eigen_rounds: Annotated[
+        int | None, typer.Option(help="Times that eigen maps are refitted.", rich_help_panel=TEACHER)
+    ] = None,
+    pixel_loss: Annotated[
+        Literal["soft", "partial"] | None,
+        typer.Option(help="Labels of all pixels, or of drawn seeds only.", rich_help_panel=SEEDS),
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="How seeds are drawn from the map.", rich_help_panel=SEEDS)
@@ -125,11 +143,20 @@ def train(
     erosion: Annotated[
         int | None, typer.Option(help="Side of the erosion after Otsu's threshold.", rich_help_panel=SEEDS)
     ] = None,
+    certain: Annotated[
+        float | None, typer.Option(help="How far from 0.5 a certain pixel's map is.", rich_help_panel=SEEDS)
+    ] = None,
     epochs_classifier: Annotated[
         int | None, typer.Option(help="Epochs of the classifier alone.", rich_help_panel=LEARNING)
     ] = None,
     epochs_joint: Annotated[
         int | None, typer.Option(help="Epochs of image and pixel head together.", rich_help_panel=LEARNING)
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Times that both heads are trained, each on the last maps.", rich_help_panel=LEARNING
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Images in a step.", rich_help_panel=LEARNING)] = None,
     rate_classifier: Annotated[
@@ -156,6 +183,12 @@ def train(
     ] = None,
     pixel_weight: Annotated[
         float | None, typer.Option(help="Weight of the pixel loss.", rich_help_panel=LEARNING)
+    ] = None,
+    selection: Annotated[
+        Literal["masks", "mask-free"] | None,
+        typer.Option(
+            help="Choose weights and threshold by validation masks, or not.", rich_help_panel=LEARNING
+        ),
     ] = None,
     dropout: Annotated[
         float | None, typer.Option(help="Dropout before the image head.", rich_help_panel=LEARNING)
@@ -193,8 +226,10 @@ def train(
         "fold": fold,
         "scheme": scheme,
         "input_size": input_size,
+        "view_size": view_size,
         "mpp": mpp,
         "augment": augment,
+        "augment_classifier": augment_classifier,
         "encoder": encoder,
         "weights": weights,
         "pretrained": pretrained,
@@ -210,13 +245,18 @@ def train(
         "teacher_margin": teacher_margin,
         "teacher_epochs": teacher_epochs,
         "teacher_base": teacher_base,
+        "eigen_level": eigen_level,
+        "eigen_rounds": eigen_rounds,
+        "pixel_loss": pixel_loss,
         "sampler": sampler,
         "seeds": seeds,
         "low_area": low_area,
         "high_area": high_area,
         "erosion": erosion,
+        "certain": certain,
         "epochs_classifier": epochs_classifier,
         "epochs_joint": epochs_joint,
+        "rounds": rounds,
         "batch": batch,
         "rate_classifier": rate_classifier,
         "rate_joint": rate_joint,
@@ -226,6 +266,7 @@ def train(
         "weight_decay": weight_decay,
         "pixel_weight_decay": pixel_weight_decay,
         "pixel_weight": pixel_weight,
+        "selection": selection,
         "dropout": dropout,
         "seed": seed,
         "device": device,

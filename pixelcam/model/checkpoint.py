@@ -56,6 +56,8 @@ class ModelCard:
         sha256 of the checkpoint it was fine-tuned from.
     licence, description
         For people.
+    selection
+        How this checkpoint of its run was chosen and how many masks that saw, in words; empty where unknown.
     """
 
     encoder: str
@@ -78,6 +80,7 @@ class ModelCard:
     description: str = ""
     image_head: str = "average"
     multi_label: bool = False
+    selection: str = ""
 
     def build(self, *, dropout: float = 0.0, pretrained: bool = False) -> PixelCAM:
         """Return the network that the card describes, with fresh heads."""

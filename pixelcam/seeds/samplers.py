@@ -35,6 +35,9 @@ class SamplerSettings:
         Share of the map, highest first, that foreground may come from ("extremes").
     erosion
         Side in map cells of the square that erodes Otsu's foreground ("threshold").
+    certain
+        How far from 0.5 a pixel must be to be a seed at all ("certain"); an image has as few seeds of a class
+        as it has such pixels.
     """
 
     name: str = "probability"
@@ -42,12 +45,15 @@ class SamplerSettings:
     low_area: float = 0.4
     high_area: float = 0.2
     erosion: int = 11
+    certain: float = 0.1
 
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise ConfigError(f"There is no sampler {self.name!r}; choose one of: {', '.join(SAMPLERS)}.")
         if self.count < 1 or not 0 < self.low_area <= 1 or not 0 < self.high_area <= 1 or self.erosion < 1:
             raise ConfigError("A sampler needs a count and erosion of at least 1 and areas between 0 and 1.")
+        if not 0 <= self.certain < 0.5:
+            raise ConfigError("A sampler's certainty lies between 0 and 0.5, 0.5 excluded.")
 
 
 def draw_seeds(
@@ -130,6 +136,13 @@ def _extremes(
     return _lowest(1 - known, valid, settings.high_area), _lowest(known, valid, settings.low_area)
 
 
+def _certain(
+    known: Tensor, valid: Tensor, settings: SamplerSettings, shape: torch.Size
+) -> tuple[Tensor, Tensor]:
+    above, below = known > 0.5 + settings.certain, known < 0.5 - settings.certain
+    return (above & valid).double(), (below & valid).double()
+
+
 def _lowest(known: Tensor, valid: Tensor, share: float) -> Tensor:
     # The other extreme is never among the lowest, not even in a map of one value all over but for a spot.
     ranked = known.masked_fill(~valid, torch.inf).sort(dim=1).values
@@ -143,4 +156,5 @@ SAMPLERS: dict[str, Callable[[Tensor, Tensor, SamplerSettings, torch.Size], tupl
     "probability-low-area": _probability_low_area,
     "threshold": _threshold,
     "extremes": _extremes,
+    "certain": _certain,
 }

@@ -23,7 +23,7 @@ from pixelcam.model.device import device_memory_guard
 from pixelcam.model.heads import class_probabilities
 from pixelcam.model.network import PixelCAM
 from pixelcam.teachers.localizers import TrainedLocalizer
-from pixelcam.teachers.maps import TRAINED_TEACHERS
+from pixelcam.teachers.maps import EIGEN, TRAINED_TEACHERS
 from pixelcam.teachers.teacher import MAP_STRIDE, Teacher
 from pixelcam.teachers.trained import prepare_teacher, teacher_maps
 from pixelcam.training.data import load_stack
@@ -133,6 +133,11 @@ def load_teacher(
     ------
     ConfigError, DatasetError, RunError, CancelledError
     """
+    if settings.teacher == EIGEN:
+        raise ConfigError(
+            "Eigen maps are made of all training images together and exist for no others; "
+            "train with --teacher eigen and evaluate the model."
+        )
     info = network.encoder.info
     if settings.teacher not in TRAINED_TEACHERS:
         teacher = settings.teacher_of(info)

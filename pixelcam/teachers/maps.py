@@ -78,7 +78,9 @@ MAP_METHODS = ("cam", *GRADIENT_METHODS, *FINAL_METHODS[1:])
 """What a trained classifier can be asked for as it is."""
 TRAINED_TEACHERS = ("negev", "f-cam", "maxmin", "maxmin-sem")
 """Localizers that are trained after the classifier; see `pixelcam.teachers.trained`."""
-TEACHERS = (*MAP_METHODS, *TRAINED_TEACHERS)
+EIGEN = "eigen"
+"""Maps of all training images together; see `pixelcam.teachers.eigen`. They exist for those images only."""
+TEACHERS = (*MAP_METHODS, *TRAINED_TEACHERS, EIGEN)
 
 
 def class_activation_map(final: Tensor, weights: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ def prepare_teacher(
             settings.teacher,
             size=settings.input_size,
             epochs=settings.teacher_epochs,
-            augment=settings.augment,
+            augment=settings.augment_classifier,
             sampler=settings.sampler_settings(),
             seed=settings.seed,
         ),

@@ -48,8 +48,11 @@ PAPER = Augmentation((0.875, 0.875), 0.05, (0.5, 1.5), (0.5, 1.5), (0.5, 1.5))
 STRONG = Augmentation(
     (0.5, 1.0), 0.5, (0.0, 2.0), (0.7, 1.3), (0.6, 1.4), gain=0.2, gamma=0.3, grey=0.3, blur=0.3
 )
+MODERATE = Augmentation(
+    (0.5, 1.0), 0.1, (0.5, 1.5), (0.8, 1.2), (0.7, 1.3), gain=0.1, gamma=0.15, grey=0.1, blur=0.2
+)
 MILD = Augmentation((1.0, 1.0), 0.03, (0.8, 1.2), (0.9, 1.1), (0.9, 1.1))
-AUGMENTATIONS = {"paper": PAPER, "strong": STRONG}
+AUGMENTATIONS = {"paper": PAPER, "moderate": MODERATE, "strong": STRONG}
 
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _LUMA = torch.tensor([0.299, 0.587, 0.114])

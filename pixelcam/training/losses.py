@@ -48,6 +48,22 @@ def partial_cross_entropy(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     return total / (target != _IGNORE).sum().clamp(min=1)
 
 
+def soft_cross_entropy(pixel_logits: Tensor, foreground: Tensor) -> Tensor:
+    """Return the mean cross-entropy of all pixels with labels that are probabilities.
+
+    The mean of `partial_cross_entropy` over labels drawn by these probabilities.
+
+    Parameters
+    ----------
+    pixel_logits
+        (n, 2, h, w): background, foreground.
+    foreground
+        (n, h, w) in [0, 1].
+    """
+    odds = (pixel_logits[:, 1] - pixel_logits[:, 0]).float()
+    return functional.binary_cross_entropy_with_logits(odds, foreground)
+
+
 def log_barrier(values: Tensor, t: float) -> Tensor:
     """Return the log-barrier extension of the constraint ``values <= 0``, elementwise.
 

@@ -15,7 +15,9 @@ from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, EncoderInfo
 from pixelcam.model.heads import IMAGE_HEADS
 from pixelcam.seeds.samplers import SamplerSettings
-from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TRAINED_TEACHERS, Teacher
+from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TEACHERS, Teacher
+from pixelcam.teachers.eigen import EigenSettings
+from pixelcam.training.augment import AUGMENTATIONS
 
 
 class _Settings:
@@ -108,26 +110,41 @@ class TrainSettings(_Settings):
         See `PixelCAM`; `None` as levels takes every level of stride 4 and above (CNN) or four
         blocks (transformer), at the encoder's own output stride: dilation makes a CPU several times slower.
     input_size
-        Side in pixels that images are resized to, regardless of aspect ratio.
+        Side in pixels that images are resized to, regardless of aspect ratio, when the model is used.
+    view_size
+        Side in pixels of the random views that it is trained on. `None` takes that at which tissue appears
+        as large as it will in use: views are crops, and so enlarge (Touvron et al. 2019, NeurIPS).
     mpp
         Microns per pixel of the images as they are on disk, where the data set does not say.
     teacher, teacher_levels, teacher_scales, teacher_flips, teacher_score, teacher_margin
         See `Teacher`; `None` levels take the last two (CAM and attention: the final map).
     teacher_epochs, teacher_base
-        Where the teacher is one of `TRAINED_TEACHERS`: the epochs of its training, and the teacher whose maps
-        NEGEV and F-CAM are taught by, to which the settings above then belong.
-    sampler, seeds, low_area, high_area, erosion
-        See `SamplerSettings`.
-    augment
-        "strong" (hue, saturation, gains, gamma, grey, blur, scale crops: the label must not be readable from
-        the stain) or "paper" (crop, flips, mild jitter).
-    epochs_classifier, epochs_joint
-        Length of the two stages.
+        Where the teacher is one of `TRAINED_TEACHERS`: the epochs of its training. The base is the teacher
+        whose maps NEGEV and F-CAM are taught by, or that tells eigen maps foreground from background; the
+        settings above then belong to it.
+    eigen_level, eigen_rounds
+        Level whose leading component eigen maps begin with (`None`: the last but one of a CNN, the block at
+        three quarters of a transformer's depth), and times that they are refitted; see `EigenSettings`.
+    pixel_loss
+        "soft": cross-entropy of all pixels, the map itself being each label's probability. "partial": of
+        seeds drawn anew at each step, as in the paper.
+    sampler, seeds, low_area, high_area, erosion, certain
+        Of the partial loss; see `SamplerSettings`.
+    augment, augment_classifier
+        Of the second and of the first stage. "strong" (hue, saturation, gains, gamma, grey, blur, scale
+        crops: the label must not be readable from the stain), "moderate" (the same, within what stains and
+        scanners do), or "paper" (crop, flips, mild jitter).
+    epochs_classifier, epochs_joint, rounds
+        Length of the two stages, and times that the second one runs: each further round learns from the
+        averaged maps of the one before.
     batch, rate_classifier, rate_joint, head_factor, pixel_factor, momentum, weight_decay, pixel_weight_decay
         SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the
         pixel head `pixel_factor` times; the rate falls along half a cosine to its hundredth.
     pixel_weight
         Lambda, the weight of the pixel loss.
+    selection
+        "masks": the few masks of valpx choose best-loc and the threshold (B-LOC). "mask-free": no mask is
+        read, best-loc is the last epoch and the threshold 0.5.
     dropout
         Share of final channels dropped before the image head.
     seed, device
@@ -149,33 +166,41 @@ class TrainSettings(_Settings):
     levels: tuple[int, ...] | None = None
     output_stride: int | None = None
     standardise: bool = True
-    input_size: int = 224
+    input_size: int = 288
+    view_size: int | None = None
     mpp: float | None = None
-    teacher: str = "layercam-abs"
+    teacher: str = "eigen"
     teacher_levels: tuple[int, ...] | None = None
-    teacher_scales: tuple[float, ...] = (1.5,)
+    teacher_scales: tuple[float, ...] = (1.0,)
     teacher_flips: bool = False
     teacher_score: str = "log-odds"
     teacher_margin: int = 32
     teacher_epochs: int = 10
     teacher_base: str = "layercam-abs"
-    sampler: str = "extremes"
+    eigen_level: int | None = None
+    eigen_rounds: int = 3
+    pixel_loss: str = "soft"
+    sampler: str = "certain"
     seeds: int = 100
     low_area: float = 0.3
     high_area: float = 0.3
     erosion: int = 11
-    augment: str = "strong"
-    epochs_classifier: int = 30
-    epochs_joint: int = 10
+    certain: float = 0.1
+    augment: str = "moderate"
+    augment_classifier: str = "strong"
+    epochs_classifier: int = 40
+    epochs_joint: int = 40
+    rounds: int = 1
     batch: int = 32
     rate_classifier: float = 0.005
-    rate_joint: float = 0.001
+    rate_joint: float = 0.003
     head_factor: float = 10.0
     pixel_factor: float = 3.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    pixel_weight_decay: float = 0.1
+    pixel_weight_decay: float = 0.01
     pixel_weight: float = 1.0
+    selection: str = "masks"
     dropout: float = 0.1
     seed: int = 0
     device: str = "auto"
@@ -185,7 +210,12 @@ class TrainSettings(_Settings):
     half: bool = False
 
     def __post_init__(self) -> None:
-        _need(self.augment in ("strong", "paper"), f"augment is strong or paper, not {self.augment!r}")
+        for chosen in (self.augment, self.augment_classifier):
+            _need(chosen in AUGMENTATIONS, f"augment is {' or '.join(AUGMENTATIONS)}, not {chosen!r}")
+        _need(
+            self.selection in ("masks", "mask-free"),
+            f"selection is masks or mask-free, not {self.selection!r}",
+        )
         _need(32 <= self.input_size <= 2048, "input_size lies between 32 and 2048 pixels")
         _need(self.epochs_classifier >= 0 and self.epochs_joint >= 0, "the numbers of epochs are 0 or more")
         _need(self.epochs_classifier + self.epochs_joint > 0, "at least one stage needs an epoch")
@@ -205,19 +235,34 @@ class TrainSettings(_Settings):
             self.image_head in IMAGE_HEADS,
             f"image_head is one of {', '.join(IMAGE_HEADS)}, not {self.image_head!r}",
         )
+        _need(self.view_size is None or self.view_size >= 32, "view_size is at least 32 pixels")
         _need(self.teacher_epochs >= 1, "teacher_epochs is at least 1")
+        _need(self.pixel_loss in ("soft", "partial"), "pixel_loss is soft or partial")
+        _need(self.rounds >= 1, "rounds is at least 1")
+        _need(self.eigen_rounds >= 0, "eigen_rounds is 0 or more")
+        if self.teacher not in TEACHERS:
+            raise ConfigError(f"There is no teacher {self.teacher!r}; choose one of: {', '.join(TEACHERS)}.")
         _need(self.teacher_base in MAP_METHODS, f"teacher_base is one of {', '.join(MAP_METHODS)}")
         self.sampler_settings()
         Teacher(self.map_method, score=self.teacher_score)
 
     def sampler_settings(self) -> SamplerSettings:
         """Return the sampler's part of the settings."""
-        return SamplerSettings(self.sampler, self.seeds, self.low_area, self.high_area, self.erosion)
+        return SamplerSettings(
+            self.sampler, self.seeds, self.low_area, self.high_area, self.erosion, self.certain
+        )
+
+    def view_of(self, info: EncoderInfo) -> int:
+        """Return the side in pixels of the views that are trained on."""
+        if self.view_size is not None:
+            return self.view_size
+        enlargement = sum(AUGMENTATIONS[self.augment].scale) / 2
+        return max(1, round(self.input_size * enlargement / info.step)) * info.step
 
     @property
     def map_method(self) -> str:
-        """The teacher that needs no training: the teacher itself, or the one that teaches it."""
-        return self.teacher_base if self.teacher in TRAINED_TEACHERS else self.teacher
+        """The teacher that needs no training: the teacher itself, or its base."""
+        return self.teacher if self.teacher in MAP_METHODS else self.teacher_base
 
     def teacher_of(self, info: EncoderInfo) -> Teacher:
         """Return the teacher for an encoder; of a trained one, the teacher whose maps it is taught by.
@@ -243,6 +288,29 @@ class TrainSettings(_Settings):
             self.teacher_flips,
             self.teacher_score,
             self.teacher_margin,
+        )
+
+    def eigen_of(self, info: EncoderInfo) -> EigenSettings:
+        """Return the settings of eigen maps for an encoder.
+
+        Raises
+        ------
+        ConfigError
+            The encoder has no such level.
+        """
+        count = len(info.strides)
+        level = self.eigen_level
+        if level is None:
+            level = count * 3 // 4 - 1 if info.transformer else max(0, count - 2)
+        _need(0 <= level < count, f"eigen_level lies in 0..{count - 1} for {self.encoder}")
+        view = self.view_of(info)
+        return EigenSettings(
+            level,
+            sides=_multiples(view, (4 / 7, 5 / 7, 6 / 7, 1), info.step),
+            refit_levels=self.levels or default_levels(info),
+            refit_sides=_multiples(view, (1, 1.5, 2), info.step),
+            rounds=self.eigen_rounds,
+            grid=max(4, view // 8),
         )
 
 
@@ -307,6 +375,11 @@ def default_levels(info: EncoderInfo) -> tuple[int, ...]:
         depth = len(info.strides)
         return tuple(sorted({depth * (quarter + 1) // 4 - 1 for quarter in range(4)} - {-1}))
     return tuple(level for level, stride in enumerate(info.strides) if stride >= 4)
+
+
+def _multiples(size: int, scales: tuple[float, ...], step: int) -> tuple[int, ...]:
+    """Return scaled sizes as multiples of a step, each once, and larger than the margins mirrored at them."""
+    return tuple(sorted({max(2, round(size * scale / step)) * step for scale in scales}))
 
 
 def _need(condition: bool, rule: str) -> None:

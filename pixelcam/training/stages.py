@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import shutil
@@ -9,31 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from pixelcam.calibration import Calibration, fold_classes, fold_pixels
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
-from pixelcam.export.atomic import atomic_path
 from pixelcam.localize.localization import ModelRef
-from pixelcam.localize.localizer import Localizer, normalise, standardise
+from pixelcam.localize.localizer import Localizer, standardise
 from pixelcam.model.checkpoint import save_checkpoint
 from pixelcam.model.device import device_memory_guard, resolve_device
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
 from pixelcam.seeds.samplers import draw_seeds
 from pixelcam.teachers import MAP_STRIDE
-from pixelcam.teachers.trained import prepare_teacher, teacher_maps
 from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
-from pixelcam.training.losses import classification_loss, partial_cross_entropy
+from pixelcam.training.losses import classification_loss, partial_cross_entropy, soft_cross_entropy
+from pixelcam.training.pseudo_labels import PseudoLabels, soft_labels
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network, claim_run, plan_card
 from pixelcam.training.state import Position, read_position, restore_momentum, restore_network, save_state
-from pixelcam.training.validation import Validation
+from pixelcam.training.validation import Measured, Validation
 
 CLASSIFIER, JOINT = "classifier", "joint"
 
@@ -48,8 +47,8 @@ def train(
     """Train a model, or go on where an earlier session on the same folder ended.
 
     Leaves ``run/checkpoints/{best-loc,best-cl,last}.safetensors``. best-loc has the highest PxAP on the few
-    masked validation images (the last epoch where there are no masks), best-cl the highest validation
-    accuracy.
+    masked validation images (the last epoch where there are no masks, or ``selection`` is "mask-free"),
+    best-cl the highest validation accuracy.
 
     Parameters
     ----------
@@ -79,17 +78,22 @@ class _Training:
         self.settings, self.run, self.on_event, self.should_stop = settings, run, on_event, should_stop
         self.device = resolve_device(settings.device)
         self.state_path = run / "state" / "last.safetensors"
-        self.teacher_path = run / "state" / "teacher.safetensors"
         claim_run(run, settings)
         torch.manual_seed(settings.seed)
         dataset = open_dataset(settings.dataset, settings.root, "train", settings.fold, settings.scheme)
         self.card = plan_card(settings, dataset)
         self.network = build_network(settings, self.card)
         settings.teacher_of(self.network.encoder.info).check(self.network)
+        self.view = settings.view_of(self.network.encoder.info)
         step = math.lcm(self.network.stride, 2 * MAP_STRIDE)
         self.store_size = -(-settings.input_size * 8 // 7 // step) * step
         self.data = load_stack(dataset, self.store_size)
+        self.pseudo_labels = PseudoLabels(
+            settings, self.network, self.card, self.data, run / "state", on_event, self._stop_or_cancel
+        )
         self.validation = Validation.load(settings)
+        self.measured = Measured({}, 0.5, Calibration(), 1.0)
+        self.maps = torch.empty(0)  # of the stage at hand
         self.position = read_position(self.state_path)
 
     def run_stages(self) -> None:
@@ -130,16 +134,23 @@ class _Training:
                 CLASSIFIER, reached, self.settings.epochs_classifier, self.settings.rate_classifier
             )
             if self.settings.epochs_joint:
-                self._make_teacher_maps()
+                self.network.eval()
+                self.pseudo_labels.teach(JOINT)
             reached = Position(JOINT, 0)
         if not self.settings.epochs_joint:
             return
-        self.maps = self._read_teacher_maps()
-        if reached.epoch == 0:
-            engine.calibrate_pixel_head(self.network, self._plain_batches())
-        self._run_epochs(JOINT, reached, self.settings.epochs_joint, self.settings.rate_joint)
+        stages = [JOINT, *(f"{JOINT}-{number}" for number in range(2, self.settings.rounds + 1))]
+        for stage in stages[stages.index(reached.stage) :]:
+            if stage != reached.stage:
+                self.network.eval()
+                self.pseudo_labels.renew(stage, self.maps)
+                reached = dataclasses.replace(reached, stage=stage, epoch=0)
+            self.maps = self.pseudo_labels.read(stage)
+            if stage == JOINT and reached.epoch == 0:
+                engine.calibrate_pixel_head(self.network, self._plain_batches())
+            reached = self._run_epochs(stage, reached, self.settings.epochs_joint, self.settings.rate_joint)
 
-    def _run_epochs(self, stage: str, reached: Position, epochs: int, rate: float) -> None:
+    def _run_epochs(self, stage: str, reached: Position, epochs: int, rate: float) -> Position:
         s = self.settings
         optimizer = engine.make_optimizer(
             self.network,
@@ -157,6 +168,7 @@ class _Training:
             self.on_event(Event("epoch", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=metrics))
             reached = self._validate(stage, epoch, epochs, reached)
             save_state(self.state_path, self.network, optimizer, reached)
+        return reached
 
     def _run_epoch(
         self, stage: str, epoch: int, epochs: int, optimizer: torch.optim.Optimizer
@@ -173,7 +185,7 @@ class _Training:
             losses = self._losses(stage, chosen, generator)
             total = (
                 losses["class_loss"] + s.pixel_weight * losses["pixel_loss"]
-                if stage == JOINT
+                if stage != CLASSIFIER
                 else losses["class_loss"]
             )
             metrics = {
@@ -197,9 +209,13 @@ class _Training:
 
     def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         s, data = self.settings, self.data
-        maps = self.maps[chosen].float().to(self.device) if stage == JOINT else None
+        maps = self.maps[chosen].float().to(self.device) if stage != CLASSIFIER else None
         views, maps = random_views(
-            data.images[chosen].to(self.device), maps, s.input_size, AUGMENTATIONS[s.augment], generator
+            data.images[chosen].to(self.device),
+            maps,
+            self.view,
+            AUGMENTATIONS[s.augment_classifier if stage == CLASSIFIER else s.augment],
+            generator,
         )
         inputs = standardise(views, self.card).contiguous(memory_format=torch.channels_last)
         labels = data.labels[chosen].to(self.device)
@@ -209,6 +225,12 @@ class _Training:
             prediction = self.network(inputs)
         size = prediction.pixel_logits.shape[-2:]
         coarse = functional.adaptive_avg_pool2d(maps[:, None], size)[:, 0].cpu()
+        if s.pixel_loss == "soft":
+            labels_of_pixels = soft_labels(coarse, data.regionless[chosen]).to(self.device)
+            return {
+                "class_loss": classification_loss(prediction.class_logits, labels),
+                "pixel_loss": soft_cross_entropy(prediction.pixel_logits, labels_of_pixels),
+            }
         seeds = draw_seeds(coarse, s.sampler_settings(), generator, data.regionless[chosen])
         return {
             "class_loss": classification_loss(prediction.class_logits, labels),
@@ -216,47 +238,6 @@ class _Training:
             "foreground_seeds": (seeds == FOREGROUND).sum(),
             "background_seeds": (seeds == BACKGROUND).sum(),
         }
-
-    def _make_teacher_maps(self) -> None:
-        self.network.eval()
-        teacher = prepare_teacher(
-            self.settings,
-            self.network,
-            self.card,
-            self.data,
-            on_event=self.on_event,
-            should_stop=self.should_stop,
-        )
-        maps = torch.zeros(
-            len(self.data), self.store_size // MAP_STRIDE, self.store_size // MAP_STRIDE, dtype=torch.float16
-        )
-        batches = torch.arange(len(self.data)).split(max(2, self.settings.batch // 2))
-        for step, chosen in enumerate(batches):
-            self._obey(self.should_stop())
-            inputs = normalise(self.data.images[chosen].to(self.device), self.card)
-            labels = self.data.labels[chosen].to(self.device)
-            maps[chosen] = teacher_maps(teacher, self.network, inputs, labels).half().cpu()
-            self.on_event(Event("step", stage="teacher", step=step + 1, total=len(batches)))
-        flat = maps.reshape(len(maps), -1)
-        empty = int(((flat.amax(1) == flat.amin(1)) & ~self.data.regionless).sum())
-        if empty:
-            self.on_event(
-                Event(
-                    "warning",
-                    stage="teacher",
-                    message=f"{empty} teacher maps are constant and give no seeds.",
-                )
-            )
-        with atomic_path(self.teacher_path) as temporary:
-            save_file({"maps": maps}, temporary)
-
-    def _read_teacher_maps(self) -> Tensor:
-        try:
-            return load_file(self.teacher_path)["maps"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise RunError(
-                f"The teacher maps {self.teacher_path} are damaged; delete the run folder and start anew."
-            ) from error
 
     def _plain_batches(self, most: int = 256) -> Iterator[Tensor]:
         order = torch.randperm(len(self.data), generator=generator_for(self.settings.seed, "calibrate"))[
@@ -267,7 +248,7 @@ class _Training:
             views, _ = random_views(
                 images,
                 None,
-                self.settings.input_size,
+                self.view,
                 AUGMENTATIONS[self.settings.augment],
                 generator_for("calibrate"),
             )
@@ -276,7 +257,8 @@ class _Training:
     def _validate(self, stage: str, epoch: int, epochs: int, reached: Position) -> Position:
         if stage == CLASSIFIER and self.settings.epochs_joint and (epoch + 1) % 5 and epoch + 1 < epochs:
             return dataclasses.replace(reached, stage=stage, epoch=epoch + 1)
-        figures, threshold = self.validation.measure(self._localizer(), pixels=stage == JOINT)
+        self.measured = self.validation.measure(self._localizer(), pixels=stage != CLASSIFIER)
+        figures, threshold = self.measured.figures, self.measured.threshold
         self.on_event(Event("validation", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=figures))
         self.card = dataclasses.replace(self.card, metrics=figures, threshold=threshold)
         if stage == CLASSIFIER and self.settings.epochs_joint:
@@ -297,8 +279,19 @@ class _Training:
         return self.run / "checkpoints" / f"{name}.safetensors"
 
     def _save(self, name: str) -> None:
-        save_checkpoint(self._checkpoint(name), self.network, self.card, half=self.settings.half)
+        card = dataclasses.replace(self.card, selection=self.validation.selection_of(name))
+        network = copy.deepcopy(self.network)  # calibrated is what is kept, not what learns on
+        fold_pixels(network.pixel_head, self.measured.pixels)
+        fold_classes(network.image_head, self.measured.class_scale)
+        save_checkpoint(self._checkpoint(name), network, card, half=self.settings.half)
         self.on_event(Event("checkpoint", path=str(self._checkpoint(name)), metrics=dict(self.card.metrics)))
+
+    def _stop_or_cancel(self) -> Stop:
+        """Answer for work that knows only to go on or to give up: stopping keeps what there was before it."""
+        wish = self.should_stop()
+        if wish is Stop.KEEP:
+            raise engine.StopTraining
+        return wish
 
     def _obey(self, wish: Stop) -> None:
         if wish is Stop.DISCARD:

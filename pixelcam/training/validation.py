@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pixelcam.calibration import Calibration, fit_pixels, fit_temperature
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import DatasetError
 from pixelcam.localize.localizer import Localizer
-from pixelcam.metrics import best_threshold, chance_pxap, pxap, right_labels, score_histograms
+from pixelcam.metrics import (
+    best_threshold,
+    chance_pxap,
+    expected_calibration_error,
+    pxap,
+    right_labels,
+    score_histograms,
+)
 from pixelcam.training.data import ImageStack, load_masks, load_stack
 from pixelcam.training.settings import TrainSettings
+
+_SELECTIONS = {"best-loc": "B-LOC", "best-cl": "B-CL", "last": "last epoch"}
+_SURE = 1e-7  # probabilities nearer to 0 or 1 have no log-odds that single precision could tell
+
+
+class Measured(NamedTuple):
+    """What validation says of a model.
+
+    Attributes
+    ----------
+    figures
+        In percent, by name.
+    threshold
+        Of the best Dice, in calibrated probabilities; 0.5 where there are no masks.
+    pixels
+        How the pixels' log-odds are to be scaled and moved for their probabilities to be true.
+    class_scale
+        What the class logits are to be multiplied by, 1 at most: a few images told right make no certainty.
+    """
+
+    figures: dict[str, float]
+    threshold: float
+    pixels: Calibration
+    class_scale: float
 
 
 class Validation:
@@ -27,6 +60,8 @@ class Validation:
         """Decode the validation images that the settings name."""
         s = settings
         valcl = load_stack(open_dataset(s.dataset, s.root, "valcl", s.fold, s.scheme), s.input_size)
+        if s.selection == "mask-free":
+            return cls(valcl, None, [])
         try:
             valpx = open_dataset(s.dataset, s.root, "valpx", s.fold, s.scheme)
         except DatasetError:  # no masks at hand: selection does without
@@ -36,23 +71,46 @@ class Validation:
             return cls(valcl, None, [])
         return cls(valcl, load_stack(masked, s.input_size), load_masks(masked, s.input_size))
 
-    def measure(self, localizer: Localizer, *, pixels: bool) -> tuple[dict[str, float], float]:
-        """Return the validation figures and the threshold of the best Dice (0.5 where there are no masks)."""
-        right = 0
-        for chosen in torch.arange(len(self.valcl)).split(32):
-            probabilities, _ = localizer.predict_batch(self.valcl.images[chosen].numpy())
-            right += int(right_labels(probabilities, self.valcl.labels[chosen].numpy()).sum())
-        figures = {"valcl_accuracy": 100 * right / len(self.valcl)}
+    def selection_of(self, name: str) -> str:
+        """Return how the checkpoint of a name was chosen, and how many masks that and its threshold saw."""
+        if self.valpx is None:
+            return "mask-free"
+        count = int((~self.valpx.regionless).sum())
+        return f"{_SELECTIONS[name]}, {count} masks"
+
+    def measure(self, localizer: Localizer, *, pixels: bool) -> Measured:
+        """Measure a model; of its maps only if `pixels`, and only where there are masks."""
+        found = [
+            localizer.predict_batch(self.valcl.images[chosen].numpy())[0]
+            for chosen in torch.arange(len(self.valcl)).split(32)
+        ]
+        probabilities = np.concatenate(found)
+        right = right_labels(probabilities, self.valcl.labels.numpy())
+        figures = {"valcl_accuracy": 100 * float(right.mean())}
+        scale = min(1.0, fit_temperature(_odds(probabilities, localizer.card.multi_label), self.valcl.labels))
         if self.valpx is None or not pixels:
-            return figures, 0.5
-        foreground = background = np.zeros(1001, dtype=np.int64)
-        for index, mask in enumerate(self.masks):
-            _, maps = localizer.predict_batch(self.valpx.images[index : index + 1].numpy())
-            found = score_histograms(maps[0], mask)
-            foreground, background = foreground + found[0], background + found[1]
+            return Measured(figures, 0.5, Calibration(), scale)
+        maps = np.concatenate(
+            [
+                localizer.predict_batch(self.valpx.images[index : index + 1].numpy())[1]
+                for index in range(len(self.masks))
+            ]
+        )
+        masks = np.stack(self.masks)
+        foreground, background = score_histograms(maps, masks)
         figures |= {
             "valpx_pxap": pxap(foreground, background),
             "valpx_chance": chance_pxap(foreground, background),
+            "valpx_ece": expected_calibration_error(foreground, background),
             "valpx_images": float(len(self.masks)),
         }
-        return figures, best_threshold(foreground, background)
+        calibration = fit_pixels(_odds(maps, True), torch.from_numpy(masks))
+        threshold = torch.tensor(best_threshold(foreground, background)).logit(eps=_SURE)
+        calibrated = torch.sigmoid(calibration.scale * threshold + calibration.bias)
+        return Measured(figures, float(calibrated), calibration, scale)
+
+
+def _odds(probabilities: NDArray[np.float32], each: bool) -> torch.Tensor:
+    """Return log-odds of probabilities that each stand alone, or logits of those that sum to 1."""
+    values = torch.from_numpy(probabilities).double()
+    return values.logit(eps=_SURE) if each else values.clamp(min=_SURE).log()

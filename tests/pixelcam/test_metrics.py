@@ -226,3 +226,16 @@ def test_the_most_probable_class_is_the_label_and_of_label_sets_all_must_be_righ
     assert metrics.right_labels(probabilities, [0, 2, 1]).tolist() == [True, True, False]
     sets = [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
     assert metrics.right_labels(probabilities, sets).tolist() == [True, False, True]
+
+
+def test_confidence_is_compared_with_the_share_of_right_answers():
+    sure = metrics.confidence_calibration_error([0.9] * 10, [True] * 6 + [False] * 4)
+    assert sure == pytest.approx(30)
+    honest = metrics.confidence_calibration_error(
+        [0.6] * 10 + [1.0] * 5, [True] * 6 + [False] * 4 + [True] * 5
+    )
+    assert honest == pytest.approx(0)
+    # Errors of different intervals do not make up for each other.
+    mixed = metrics.confidence_calibration_error([0.9, 0.9, 0.5, 0.5], [True, False, True, True])
+    assert mixed == pytest.approx(45)
+    assert np.isnan(metrics.confidence_calibration_error([], []))

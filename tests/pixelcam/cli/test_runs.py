@@ -69,6 +69,8 @@ def test_every_option_reaches_the_settings(command, learning, run_folder, tmp_pa
         "teacher": "cam", "teacher_levels": (3,), "teacher_scales": (1.0, 2.0), "teacher_score": "logit",
         "teacher_margin": 16, "teacher_epochs": 4, "teacher_base": "cam", "pixel_factor": 2.0,
         "mpp": 0.5, "image_head": "lse",
+        "view_size": 64, "augment_classifier": "moderate", "eigen_level": 2, "eigen_rounds": 1,
+        "pixel_loss": "partial", "certain": 0.2, "rounds": 2, "selection": "mask-free",
         "sampler": "threshold", "seeds": 7, "low_area": 0.3, "high_area": 0.1, "erosion": 3,
         "augment": "paper", "epochs_classifier": 2, "epochs_joint": 3, "batch": 4, "rate_classifier": 0.1,
         "rate_joint": 0.2, "head_factor": 3.0, "momentum": 0.5, "weight_decay": 0.01,

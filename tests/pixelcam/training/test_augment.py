@@ -6,7 +6,16 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
-from pixelcam.training.augment import AUGMENTATIONS, MILD, PAPER, STRONG, Augmentation, random_views, recolour
+from pixelcam.training.augment import (
+    AUGMENTATIONS,
+    MILD,
+    MODERATE,
+    PAPER,
+    STRONG,
+    Augmentation,
+    random_views,
+    recolour,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,4 +108,4 @@ def test_blur_keeps_the_mean_and_takes_the_contrast():
 
 
 def test_augmentations_have_names():
-    assert AUGMENTATIONS == {"paper": PAPER, "strong": STRONG}
+    assert AUGMENTATIONS == {"paper": PAPER, "moderate": MODERATE, "strong": STRONG}

@@ -44,7 +44,7 @@ def test_settings_survive_json_and_yaml(tmp_path):
         ({"rate_joint": 0.0}, "learning rates"),
         ({"dropout": 1.0}, "dropout"),
         ({"pixel_weight": -1.0}, "weights are 0 or more"),
-        ({"augment": "wild"}, "augment is strong or paper"),
+        ({"augment": "wild"}, "augment is paper or moderate or strong"),
         ({"image_head": "median"}, "image_head is one of average, max, lse, attention"),
         ({"teacher": "crystal-ball"}, "no teacher 'crystal-ball'"),
         ({"teacher_score": "luck"}, "logit or log-odds"),
@@ -124,7 +124,7 @@ def test_the_card_says_how_the_model_was_made():
     assert (card.levels, card.image_head, card.multi_label) == ((1, 2, 3, 4), "average", False)
     assert card.regionless == ("benign",)
     assert "image labels only" in card.trained_on
-    assert card.training["sampler"] == "extremes"
+    assert card.training["teacher"] == "eigen"
     assert "root" not in card.training  # nobody else has that folder
 
 

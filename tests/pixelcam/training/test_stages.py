@@ -27,10 +27,14 @@ def settings(folder_root):
         root=folder_root,
         encoder="test_efficientnet",
         input_size=64,
-        teacher_scales=(1.0,),
+        view_size=64,
+        teacher="layercam-abs",
+        pixel_loss="partial",
+        sampler="extremes",
         seeds=10,
         epochs_classifier=2,
         epochs_joint=2,
+        rounds=1,
         batch=8,
         device="cpu",
     )
@@ -55,7 +59,8 @@ def test_a_run_leaves_three_checkpoints_that_can_be_used(uninterrupted):
     for name in NAMES:
         _, card = load_checkpoint(run / "checkpoints" / f"{name}.safetensors")
         assert card.classes == ("crowded", "round")
-        assert set(card.metrics) == {"valcl_accuracy", "valpx_pxap", "valpx_chance", "valpx_images"}
+        figures = {"valcl_accuracy", "valpx_pxap", "valpx_chance", "valpx_ece", "valpx_images"}
+        assert set(card.metrics) == figures
         assert 0 <= card.threshold <= 1
 
 
@@ -177,6 +182,24 @@ def test_without_masks_the_last_epoch_counts_as_the_best(settings, tmp_path):
     assert set(card.metrics) == {"valcl_accuracy"}
     with safe_open(tmp_path / "run" / "checkpoints" / "last.safetensors", framework="pt") as file:
         assert str(file.get_tensor("image_head.classify.weight").dtype) == "torch.float16"
+
+
+def test_a_mask_free_run_reads_no_mask_at_all(settings, uninterrupted, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("a mask was read")
+
+    for place in ("pixelcam.training.data.load_mask", "pixelcam.training.validation.load_masks"):
+        monkeypatch.setattr(place, refuse)
+    changed = dataclasses.replace(settings, selection="mask-free", epochs_classifier=1, epochs_joint=1)
+    train(changed, tmp_path / "run")
+    assert contents(tmp_path / "run")["best-loc"] == contents(tmp_path / "run")["last"]
+    card = read_card(tmp_path / "run" / "checkpoints" / "best-loc.safetensors")
+    assert (card.selection, card.threshold) == ("mask-free", 0.5)
+    assert set(card.metrics) == {"valcl_accuracy"}
+    told = [read_card(uninterrupted[0] / "checkpoints" / f"{name}.safetensors").selection for name in NAMES]
+    whole = read_card(uninterrupted[0] / "checkpoints" / "last.safetensors")
+    count = int(whole.metrics["valpx_images"])
+    assert told == [f"B-CL, {count} masks", f"B-LOC, {count} masks", f"last epoch, {count} masks"]
 
 
 def test_images_without_a_region_give_background_seeds_only(settings, tmp_path):
