@@ -212,7 +212,7 @@ def measure_step(encoder: str, steps: int, device: str, clock: Clock) -> dict[st
     Returns
     -------
     dict
-        "seconds" of the median step; "model" (forward, backward, update), "augmentation", "seeds" and "rest"
+        "seconds" of the median step; "model" (forward, backward, update), "augmentation", "labels" and "rest"
         in percent of all steps.
     """
     batch = TrainSettings.batch
@@ -237,7 +237,7 @@ def measure_step(encoder: str, steps: int, device: str, clock: Clock) -> dict[st
     shares = {
         "model": sums["forward"] + sums["update"],
         "augmentation": sums["augmentation"],
-        "seeds": sums["seeds"],
+        "labels": sums["labels"],
     }
     shares["rest"] = whole - sum(shares.values())
     step = [before + after for before, after in zip(parts["losses"], parts["update"], strict=True)]
@@ -248,7 +248,7 @@ _PARTS: tuple[tuple[str, Any, str], ...] = (
     ("losses", stages._Training, "_losses"),
     ("update", engine, "take_step"),
     ("augmentation", stages, "random_views"),
-    ("seeds", stages, "draw_seeds"),
+    ("labels", stages, "soft_labels"),
     ("forward", PixelCAM, "forward"),
 )
 """What a training step calls; "losses" holds all but the update."""
@@ -315,7 +315,7 @@ decoded once and kept in memory; no step reads the disk.
 |---|---|
 | model: forward, backward and update | {shares["model"]:.1f} |
 | augmentation | {shares["augmentation"]:.1f} |
-| seeds | {shares["seeds"]:.1f} |
+| labels of pixels | {shares["labels"]:.1f} |
 | rest: copies, normalisation, losses | {shares["rest"]:.1f} |
 """
 

@@ -229,7 +229,8 @@ def _selection_note(lines: Sequence[Line]) -> str:
     seen = sorted({(TITLES[line.dataset], line.masks) for line in lines if line.selection == B_LOC})
     masks = "; ".join(f"{name}: {number} masks" for name, number in seen) or "not in this table"
     return (
-        f"- {MASK_FREE}: the last epoch, and 0.5 as the threshold of Dice; no mask was looked at.\n"
+        f"- {MASK_FREE}: the last epoch, and 0.5 as the threshold of Dice. No mask chose anything, but "
+        "those of B-LOC calibrated the probabilities, which moves Dice and ECE and leaves PxAP as it is.\n"
         f"- B-LOC: the best PxAP on the few masked validation images ({masks}).\n"
         "- B-CL: the best accuracy on the validation labels.\n"
         "- The Dice of B-LOC and B-CL is at a threshold chosen on those same masks; PxAP needs none."

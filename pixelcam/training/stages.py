@@ -267,7 +267,7 @@ class _Training:
         found, accuracy = figures.get("valpx_pxap"), figures["valcl_accuracy"]
         if found is None or found > reached.best_pxap:
             self._save("best-loc")
-        if accuracy > reached.best_accuracy:
+        if accuracy >= reached.best_accuracy:  # of equals the last, which has seen most of the maps too
             self._save("best-cl")
         best_pxap = reached.best_pxap if found is None else max(found, reached.best_pxap)
         return Position(stage, epoch + 1, best_pxap, max(accuracy, reached.best_accuracy))

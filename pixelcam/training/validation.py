@@ -34,7 +34,7 @@ class Measured(NamedTuple):
     Attributes
     ----------
     figures
-        In percent, by name.
+        In percent, by name; the calibration error is what remains once the probabilities are calibrated.
     threshold
         Of the best Dice, in calibrated probabilities; 0.5 where there are no masks.
     pixels
@@ -101,10 +101,12 @@ class Validation:
         figures |= {
             "valpx_pxap": pxap(foreground, background),
             "valpx_chance": chance_pxap(foreground, background),
-            "valpx_ece": expected_calibration_error(foreground, background),
             "valpx_images": float(len(self.masks)),
         }
-        calibration = fit_pixels(_odds(maps, True), torch.from_numpy(masks))
+        odds = _odds(maps, True)
+        calibration = fit_pixels(odds, torch.from_numpy(masks))
+        scaled = torch.sigmoid(calibration.scale * odds + calibration.bias).numpy()
+        figures["valpx_ece"] = expected_calibration_error(*score_histograms(scaled, masks))
         threshold = torch.tensor(best_threshold(foreground, background)).logit(eps=_SURE)
         calibrated = torch.sigmoid(calibration.scale * threshold + calibration.bias)
         return Measured(figures, float(calibrated), calibration, scale)

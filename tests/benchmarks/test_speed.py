@@ -69,7 +69,7 @@ def test_the_parts_of_a_training_step_are_told_in_shares_of_it(one_thread):
     shares = speed.measure_step("test_efficientnet", 1, "cpu", speed.time.process_time)
     seconds = shares.pop("seconds")
     assert seconds > 0
-    assert set(shares) == {"model", "augmentation", "seeds", "rest"}
+    assert set(shares) == {"model", "augmentation", "labels", "rest"}
     assert sum(shares.values()) == pytest.approx(100)
     assert min(shares.values()) > 0
 
@@ -79,7 +79,7 @@ def test_the_page_says_whether_the_target_is_met():
         speed.Ratios(name, 8, 30, {speed.ENCODER: 200.0}, (0.99, ratio, 1.2), (3.0, 4.0, 5.0))
         for name, ratio in (("quick", 1.04), ("slow", 1.06))
     ]
-    shares = {"seconds": 2.5, "model": 95.0, "augmentation": 3.0, "seeds": 1.0, "rest": 1.0}
+    shares = {"seconds": 2.5, "model": 95.0, "augmentation": 3.0, "labels": 1.0, "rest": 1.0}
     page = speed.to_markdown(ratios, shares, "wall time")
     assert "| quick | 8 | 200 | 1.040 (0.990 to 1.200) | yes | 4.000 (3.000 to 5.000) |" in page
     assert "| slow | 8 | 200 | 1.060 (0.990 to 1.200) | no |" in page

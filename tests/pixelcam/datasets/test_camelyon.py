@@ -149,7 +149,7 @@ def test_a_model_is_trained_and_measured_and_normal_patches_give_background_seed
 
     settings = TrainSettings(
         dataset="camelyon512", root=root, scheme="slide", encoder="test_efficientnet", input_size=64,
-        teacher_scales=(1.0,), seeds=10, epochs_classifier=1, epochs_joint=1, batch=8, device="cpu",
+        pixel_loss="partial", seeds=10, epochs_classifier=1, epochs_joint=1, batch=8, device="cpu",
     )  # fmt: skip
     events = []
     train(settings, tmp_path / "run", on_event=events.append)

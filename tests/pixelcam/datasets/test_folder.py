@@ -167,10 +167,10 @@ def test_empty_settings_are_none(copy):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("camelyon", "."), "no data set 'camelyon': choose one of glas, ebhi, folder"),
+        (("camelyon", "."), "no data set 'camelyon': choose one of glas, ebhi, camelyon512, folder"),
         (("folder", ".", "val"), "no split 'val'"),
         (("folder", ".", "train", -1), "no fold -1"),
-        (("folder", ".", "train", 0, "slide"), "no scheme 'slide'"),
+        (("folder", ".", "train", 0, "slide"), "knows no slides: choose the scheme official"),
         (("folder", "gone"), "gone is not a folder"),
     ],
 )

@@ -103,7 +103,7 @@ def test_of_a_model_of_several_labels_maps_are_of_all_that_it_finds(model, datas
 def settings(folder_root):
     return TrainSettings(
         "folder", folder_root, encoder="test_efficientnet", input_size=96, teacher_scales=(1.0,),
-        teacher_epochs=1, seeds=10,
+        teacher="layercam-abs", teacher_epochs=1, seeds=10,
     )  # fmt: skip
 
 
@@ -125,6 +125,8 @@ def test_a_teacher_that_is_not_needs_none(model, settings, tmp_path):
     assert load_teacher(nowhere, network, card) == nowhere.teacher_of(network.encoder.info)
     with pytest.raises(ConfigError, match="class token"):
         load_teacher(dataclasses.replace(nowhere, teacher="ts-cam"), network, card)
+    with pytest.raises(ConfigError, match="exist for no others"):
+        load_teacher(dataclasses.replace(nowhere, teacher="eigen"), network, card)
 
 
 def test_a_teacher_is_not_trained_on_other_classes_than_the_models(model, settings):
