@@ -82,7 +82,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         classes=dataset.classes,
         input_size=settings.input_size,
         name=settings.name or f"{dataset.name}-{settings.encoder}",
-        mpp=_working_mpp(settings, dataset),
+        mpp=_working_mpp(settings, dataset, settings.view_of(info)),
         output_stride=settings.output_stride,
         standardise=settings.standardise,
         image_head=settings.image_head,
@@ -100,8 +100,8 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     )
 
 
-def _working_mpp(settings: TrainSettings, dataset: Dataset) -> float | None:
-    """Return the mean microns per pixel of what training shows: images resized, cropped and enlarged."""
+def _working_mpp(settings: TrainSettings, dataset: Dataset, view: int) -> float | None:
+    """Return the mean microns per pixel of what training shows: crops of images, enlarged to views."""
     mpp = settings.mpp or dataset.mpp
     if mpp is None:
         return None
@@ -109,7 +109,7 @@ def _working_mpp(settings: TrainSettings, dataset: Dataset) -> float | None:
         math.sqrt(width * height) for width, height in (image_size(each.image) for each in dataset.samples)
     ]
     crop = sum(AUGMENTATIONS[settings.augment].scale) / 2
-    return mpp * sum(sides) / len(sides) * crop / settings.input_size
+    return mpp * sum(sides) / len(sides) * crop / view
 
 
 def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:

@@ -5,8 +5,10 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from pixelcam.datasets import open_dataset
 from pixelcam.errors import CancelledError
 from pixelcam.events import Stop
 from pixelcam.model import file_sha256
@@ -14,6 +16,7 @@ from pixelcam.seeds.samplers import SamplerSettings, draw_seeds
 from pixelcam.training import TrainSettings, train
 from pixelcam.training.losses import partial_cross_entropy, soft_cross_entropy
 from pixelcam.training.pseudo_labels import soft_labels
+from pixelcam.training.setup import plan_card
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,6 +94,16 @@ def test_a_class_map_is_brought_to_the_scale_of_soft_labels(settings, tmp_path):
     maps = load_file(tmp_path / "run" / "state" / "maps-joint.safetensors")["maps"].float()
     assert float(maps.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(maps.std()) == pytest.approx(1 / 8, rel=0.05)
+
+
+def test_the_card_tells_the_pixel_size_of_what_training_shows(settings):
+    dataset = open_dataset("folder", settings.root, "train")
+    width, height = Image.open(dataset.samples[0].image).size
+    assert width == height
+    for view in (64, 96):
+        card = plan_card(dataclasses.replace(settings, mpp=0.5, view_size=view), dataset)
+        # Crops of half to all of an image's side, enlarged to the view.
+        assert card.mpp == pytest.approx(0.5 * width * 0.75 / view)
 
 
 def test_soft_labels_are_probabilities_and_nothing_in_images_without_a_region():
