@@ -98,7 +98,8 @@ def test_a_class_map_is_brought_to_the_scale_of_soft_labels(settings, tmp_path):
 
 def test_the_card_tells_the_pixel_size_of_what_training_shows(settings):
     dataset = open_dataset("folder", settings.root, "train")
-    width, height = Image.open(dataset.samples[0].image).size
+    with Image.open(dataset.samples[0].image) as picture:
+        width, height = picture.size
     assert width == height
     for view in (64, 96):
         card = plan_card(dataclasses.replace(settings, mpp=0.5, view_size=view), dataset)
