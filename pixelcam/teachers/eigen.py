@@ -112,7 +112,24 @@ def eigen_maps(
     maker = _Maker(settings, encoder, data, normalisation, batch, on_event, should_stop)
     with torch.inference_mode():
         maps = maker.run(class_maps)
-    return (NEUTRAL + maps / SPREAD).clamp(0, 1).clone()
+    return on_scale(maps).clone()
+
+
+def on_scale(deviations: Tensor) -> Tensor:
+    """Return maps in [0, 1] of standard deviations from neutral."""
+    return (NEUTRAL + deviations / SPREAD).clamp(0, 1)
+
+
+def pooled(values: Tensor, region: Tensor | None = None) -> Tensor:
+    """Return maps (n, h, w) less their mean over all images, divided by their standard deviation.
+
+    Parameters
+    ----------
+    region
+        (n,) bool: the images that mean and deviation are of; all by default.
+    """
+    kept = values if region is None else values[region]
+    return (values - kept.mean()) / kept.std().clamp(min=1e-6)
 
 
 class _Maker:
@@ -138,9 +155,9 @@ class _Maker:
     def run(self, class_maps: Tensor) -> Tensor:
         s = self.settings
         wanted = average_maps([class_maps], "rank")[:, None] - 0.5
-        classes = _pooled(functional.adaptive_avg_pool2d(wanted, s.grid)[:, 0])
+        classes = pooled(functional.adaptive_avg_pool2d(wanted, s.grid)[:, 0])
         components = [self._component(side, classes) for side in s.sides]
-        component = _pooled(torch.stack(components).sum(dim=0))
+        component = pooled(torch.stack(components).sum(dim=0))
         agreement = float((component * classes).mean())
         self.on_event(Event("step", stage="eigen", metrics={"agreement": agreement}))
         if abs(agreement) < 0.05:
@@ -152,7 +169,7 @@ class _Maker:
                     "check the maps, which may be inverted, or choose another teacher.",
                 )
             )
-        prior = _pooled(component + s.class_weight * classes)
+        prior = pooled(component + s.class_weight * classes)
         return self._refitted(prior) if s.rounds else prior
 
     def _component(self, side: int, classes: Tensor) -> Tensor:
@@ -175,7 +192,7 @@ class _Maker:
             total += kept.T @ kept
         direction = torch.linalg.eigh(total).eigenvectors[:, -1].float()
         found = torch.cat([each.float() @ direction for each in scaled])
-        found = _pooled(found.reshape(len(self.data), s.grid, s.grid))
+        found = pooled(found.reshape(len(self.data), s.grid, s.grid))
         return found if float((found * classes).mean()) >= 0 else -found
 
     def _refitted(self, prior: Tensor) -> Tensor:
@@ -194,8 +211,8 @@ class _Maker:
         for _ in range(s.rounds):
             self._obey()
             weights = _ridge(features, mean, spread, _labels(target, regionless, s.certain), s.decay)
-            answer = _pooled(torch.cat([((x.float() - mean) / spread) @ weights for x in _chunks(features)]))
-            target = _pooled(answer + own)
+            answer = pooled(torch.cat([((x.float() - mean) / spread) @ weights for x in _chunks(features)]))
+            target = pooled(answer + own)
         del features
         found = torch.cat(
             [
@@ -203,7 +220,7 @@ class _Maker:
                 for _, cells in self._features(s.refit_sides, s.refit_levels, torch.arange(len(data)))
             ]
         )
-        return _pooled(found.reshape(prior.shape))
+        return pooled(found.reshape(prior.shape))
 
     def _features(
         self, sides: Sequence[int], levels: Sequence[int], images: Tensor
@@ -271,8 +288,3 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(values: Tensor) -> Iterator[Tensor]:
     yield from values.split(16384)
-
-
-def _pooled(values: Tensor) -> Tensor:
-    """Return values less their mean over all images, divided by their standard deviation."""
-    return (values - values.mean()) / values.std().clamp(min=1e-6)

@@ -103,6 +103,7 @@ def classifier_maps(
     normalisation: Normalisation,
     *,
     batch: int = 16,
+    on_event: EventSink = ignore_events,
     should_stop: StopCheck = never_stop,
 ) -> Tensor:
     """Return a teacher's maps (n, s / 4, s / 4) float32 of the labels of images (n, s, s, 3), on the CPU.
@@ -117,11 +118,13 @@ def classifier_maps(
     network.eval()
     found = []
     try:
-        for chosen in torch.arange(len(data)).split(batch):
+        batches = torch.arange(len(data)).split(batch)
+        for step, chosen in enumerate(batches, 1):
             if should_stop() is not Stop.NO:
                 raise CancelledError
             images = normalisation(data.images[chosen].to(device).permute(0, 3, 1, 2).float() / 255)
             found.append(teacher_maps(teacher, network, images, data.labels[chosen].to(device)).cpu())
+            on_event(Event("step", stage="teacher", step=step, total=len(batches)))
     finally:
         network.train(training)
     return torch.cat(found)

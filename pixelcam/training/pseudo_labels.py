@@ -19,13 +19,12 @@ from torch.nn import functional
 from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck
 from pixelcam.export.atomic import atomic_path
-from pixelcam.localize.localizer import normalise, standardise
+from pixelcam.localize.localizer import standardise
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.network import PixelCAM
-from pixelcam.teachers import MAP_STRIDE
-from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps
+from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps, on_scale, pooled
 from pixelcam.teachers.maps import EIGEN
-from pixelcam.teachers.trained import prepare_teacher, teacher_maps
+from pixelcam.teachers.trained import classifier_maps, prepare_teacher
 from pixelcam.training.data import ImageStack
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network
@@ -96,7 +95,7 @@ class PseudoLabels:
         if self.settings.teacher == EIGEN:
             maps = self._eigen_maps(maps)
         elif self.settings.pixel_loss == "soft":  # a class map's own scale says nothing of probabilities
-            maps = _on_scale(maps, ~self.data.regionless)
+            maps = on_scale(pooled(maps, ~self.data.regionless))
         self._write(stage, maps)
 
     def renew(self, stage: str, before: Tensor) -> None:
@@ -116,10 +115,10 @@ class PseudoLabels:
                     odds = _mirrored_odds(self.network, standardise(seen, self.card))
                     own[chosen] += _resized(odds, before.shape[1]).cpu()
         region = ~self.data.regionless
-        self._write(stage, _on_scale(_pooled(own, region) + _pooled(before.float(), region), region))
+        mixed = pooled(own, region) + pooled(before.float(), region)
+        self._write(stage, on_scale(pooled(mixed, region)))
 
     def _teacher_maps(self) -> Tensor:
-        device = next(self.network.parameters()).device
         teacher = prepare_teacher(
             self.settings,
             self.network,
@@ -128,17 +127,15 @@ class PseudoLabels:
             on_event=self.on_event,
             should_stop=self.should_stop,
         )
-        side = self.data.images.shape[1] // MAP_STRIDE
-        maps = torch.zeros(len(self.data), side, side)
-        batches = torch.arange(len(self.data)).split(self.batch)
-        for step, chosen in enumerate(batches):
-            self._obey()
-            inputs = normalise(self.data.images[chosen].to(device), self.card)
-            maps[chosen] = teacher_maps(
-                teacher, self.network, inputs, self.data.labels[chosen].to(device)
-            ).cpu()
-            self.on_event(Event("step", stage="teacher", step=step + 1, total=len(batches)))
-        return maps
+        return classifier_maps(
+            teacher,
+            self.network,
+            self.data,
+            lambda images: standardise(images, self.card),
+            batch=self.batch,
+            on_event=self.on_event,
+            should_stop=self.should_stop,
+        )
 
     def _eigen_maps(self, class_maps: Tensor) -> Tensor:
         s, encoder = self.settings, self.network.encoder
@@ -180,14 +177,3 @@ def _mirrored_odds(network: PixelCAM, images: Tensor) -> Tensor:
 def _resized(maps: Tensor, side: int) -> Tensor:
     """Return square maps (n, h, h) at another side."""
     return functional.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
-
-
-def _on_scale(maps: Tensor, region: Tensor) -> Tensor:
-    """Return maps on the scale of eigen maps, in [0, 1]."""
-    return (NEUTRAL + _pooled(maps, region) / SPREAD).clamp(0, 1)
-
-
-def _pooled(values: Tensor, region: Tensor) -> Tensor:
-    """Return values less their mean over the images with a region, divided by their standard deviation."""
-    kept = values[region]
-    return (values - kept.mean()) / kept.std().clamp(min=1e-6)
