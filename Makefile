@@ -27,7 +27,7 @@ lint: $(STAMP) ## check style, format and types
 	$(BIN)/mypy
 
 bench: $(STAMP) ## time each station of the loop on this machine
-	$(BIN)/python benchmarks/stations.py
+	$(BIN)/python -m benchmarks.stations
 
 bench-localization: $(STAMP) ## reproduce the table of localization (SETTINGS=quick|full GLAS=FOLDER EBHI=FOLDER)
 	$(BIN)/python -m benchmarks.localization --settings $(SETTINGS) \

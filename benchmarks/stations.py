@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelcam
+from benchmarks.localization.environment import processor
 from pixelcam.export import export_localization
 from pixelcam.seeds import propose_seeds
 
@@ -93,16 +94,6 @@ def measure(what: str, work: Callable[[], object], runs: int) -> Timing:
         work()
         seconds.append(time.perf_counter() - start)
     return Timing(what, statistics.median(seconds), min(seconds), len(seconds))
-
-
-def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":
