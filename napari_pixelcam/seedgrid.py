@@ -1,9 +1,8 @@
-"""Arithmetic on seed layers: their resolution, their content, and filling them without overwriting."""
+"""Arithmetic on seed layers: their content, and filling them without overwriting."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,29 +14,6 @@ if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord
 
 BACKGROUND, FOREGROUND = 1, 2
-MOST_PIXELS = 100_000_000
-"""Seeds are painted on the finest level that is no larger: an array of 100 MB."""
-
-
-def seed_grid(levels: Sequence[tuple[int, int]]) -> tuple[int, tuple[int, int], tuple[float, float]]:
-    """Choose the level of an image that its seeds are painted on.
-
-    Parameters
-    ----------
-    levels
-        (height, width) of each level, finest first.
-
-    Returns
-    -------
-    level : int
-    shape : (height, width)
-    scale : (float, float)
-        Level-0 pixels per pixel of that level, (y, x), from the true shapes.
-    """
-    fitting = [level for level, (height, width) in enumerate(levels) if height * width <= MOST_PIXELS]
-    level = fitting[0] if fitting else len(levels) - 1
-    shape = levels[level]
-    return level, shape, (levels[0][0] / shape[0], levels[0][1] / shape[1])
 
 
 def checksum(layer: Labels) -> int:

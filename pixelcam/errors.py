@@ -41,5 +41,21 @@ class RunError(PixelCAMError):
     """A run folder is damaged, or its job died without saying why."""
 
 
+class ProjectError(PixelCAMError):
+    """A project is not there, damaged, of a newer version, or out of reach."""
+
+
+class ProjectLockedError(ProjectError):
+    """Somebody works in the project under this reviewer's name already."""
+
+
+class MissingImageError(ImageError):
+    """An image of a project is no longer where it was."""
+
+
+class ChangedImageError(ImageError):
+    """A file is not, byte for byte, the image that the project knows."""
+
+
 class CancelledError(Exception):
     """The user cancelled; not a failure, so not a `PixelCAMError`."""

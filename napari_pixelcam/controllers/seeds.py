@@ -27,9 +27,9 @@ from napari_pixelcam.seedgrid import (
     checksum,
     fill_unlabelled,
     onto_seed_grid,
-    seed_grid,
 )
 from pixelcam.errors import PixelCAMError, SeedsError
+from pixelcam.seeds.grid import seed_grid
 from pixelcam.slides import Slide
 
 RECOUNT = 0.1
@@ -222,11 +222,14 @@ class SeedsController:
 
     def _make_layer(self, record: ImageRecord) -> Labels:
         source = source_of(record.layer)
-        record.seeds_level, shape, scale = seed_grid([tuple(level.shape[:2]) for level in source.levels])
-        record.seeds_scale = scale
-        record.seeds_translate = ((scale[0] - 1) / 2, (scale[1] - 1) / 2)
+        grid = seed_grid([tuple(level.shape[:2]) for level in source.levels])
+        record.seeds_level, record.seeds_scale, record.seeds_translate = (
+            grid.level,
+            grid.scale,
+            grid.translate,
+        )
         layer = Labels(
-            np.zeros(shape, np.uint8),
+            np.zeros(grid.shape, np.uint8),
             name=layer_name(record.name, "seeds"),
             colormap=seed_colormap(),
             opacity=0.9,
