@@ -105,7 +105,8 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _export_seeds(sidecar: Path, out: Path, formats: list[Format]) -> list[Path]:
-    from pixelcam.export.seed_geojson import write_seed_geojson
+    from pixelcam.export.areas import areas_of_seeds
+    from pixelcam.export.geojson import write_seed_geojson
     from pixelcam.export.seeds import read_seed_record, write_seeds
 
     unfit = [form for form in formats if form not in (Format.PNG, Format.NPZ, Format.GEOJSON)]
@@ -119,7 +120,9 @@ def _export_seeds(sidecar: Path, out: Path, formats: list[Format]) -> list[Path]
         described = replace(record.sidecar, image=replace(record.sidecar.image, path=str(record.image_path)))
         written += write_seeds(out, record.labels, described, arrays)
     if Format.GEOJSON in formats:
-        written.append(write_seed_geojson(out / f"{stem}.seeds.geojson", record))
+        written.append(
+            write_seed_geojson(out / f"{stem}.seeds.geojson", areas_of_seeds(record.labels, record.sidecar))
+        )
     return written
 
 

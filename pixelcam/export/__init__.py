@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pixelcam.export.atomic import atomic_path, atomic_paths, write_bytes, write_text
 
 if TYPE_CHECKING:
-    from pixelcam.export.geojson import FOREGROUND_COLOUR, geojson_to_mask, write_geojson
+    from pixelcam.export.areas import FOREGROUND_COLOUR
+    from pixelcam.export.geojson import geojson_to_mask, write_geojson
     from pixelcam.export.maps import write_foreground, write_map_png
     from pixelcam.export.regions import Polygon, foreground_regions
     from pixelcam.export.results import export_localization, safe_stem, summarize, write_summary
@@ -40,7 +41,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "geojson": ("FOREGROUND_COLOUR", "geojson_to_mask", "write_geojson"),
+    "areas": ("FOREGROUND_COLOUR",),
+    "geojson": ("geojson_to_mask", "write_geojson"),
     "maps": ("write_foreground", "write_map_png"),
     "regions": ("Polygon", "foreground_regions"),
     "results": ("export_localization", "safe_stem", "summarize", "write_summary"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pixelcam.errors import SeedsError
-from pixelcam.export.atomic import atomic_path
-from pixelcam.export.regions import Polygon, foreground_regions, signed_area
+from pixelcam.export.annotations import read_annotations
+from pixelcam.export.areas import FOREGROUND_COLOUR, ImageAreas, Pair, grid_ring, level0_rings
+from pixelcam.export.atomic import atomic_path, write_text
+from pixelcam.export.filling import fill_polygon
+from pixelcam.export.regions import foreground_regions
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
-
-FOREGROUND_COLOUR = (230, 159, 0)
-"""Red, green, blue of exported regions: an orange that all colour-blind people tell from stained tissue."""
-
-# Crossings are gathered in portions of about this many corners, which bounds the memory needed.
-_PORTION = 1 << 20
-
-_Pair = tuple[float, float]
 
 
 def write_geojson(
@@ -90,7 +85,7 @@ def _features(
         label = labels[y, x]
         yield {
             "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": _coordinates(polygon, localization)},
+            "geometry": {"type": "Polygon", "coordinates": level0_rings(polygon, localization)},
             "properties": {
                 "objectType": "annotation",
                 "name": f"{localization.predicted} {number}",
@@ -105,26 +100,44 @@ def _features(
         }
 
 
-def _coordinates(polygon: Polygon, localization: Localization) -> list[list[list[float]]]:
-    """Return closed rings in level-0 pixels, whole numbers where the map has the image's own pixels."""
-    (sy, sx), (ty, tx) = localization.scale, localization.translate
-    # Corner i of the map lies half a map pixel before the centre of pixel i; QuPath counts from corners too.
-    shift = np.array([tx - sx / 2 + 0.5, ty - sy / 2 + 0.5])
-    rings = []
-    for ring in (polygon.exterior, *polygon.holes):
-        closed = np.concatenate([ring, ring[:1]]) * (sx, sy) + shift
-        whole = bool((closed == np.rint(closed)).all())
-        rings.append(closed.astype(np.int64).tolist() if whole else closed.round(4).tolist())
-    return rings
+def write_seed_geojson(path: str | Path, areas: ImageAreas) -> Path:
+    """Write each connected part of named areas as an annotation, classified by the area's name.
+
+    Corners and properties as in `write_geojson`. Where the areas come from is kept under "pixelcam", which
+    other programs pass over.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": level0_rings(polygon, areas)},
+            "properties": {
+                "objectType": "annotation",
+                "name": area.name,
+                "color": list(area.colour),
+                "classification": {"name": area.name, "color": list(area.colour)},
+                "isLocked": False,
+            },
+        }
+        for area in areas.areas
+        for polygon in foreground_regions(area.mask)
+    ]
+    document = {"type": "FeatureCollection", "features": features, "pixelcam": areas.about}
+    return write_text(path, json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def geojson_to_mask(
-    path: str | Path, shape: tuple[int, int], scale: _Pair = (1.0, 1.0), translate: _Pair = (0.0, 0.0)
+    path: str | Path, shape: tuple[int, int], scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)
 ) -> NDArray[np.bool_]:
     """Fill the polygons of a GeoJSON file: a pixel is set where its centre lies in one of them.
 
     It reads a FeatureCollection, a Feature, a geometry, or a list of them, as this program and QuPath write
-    them. Polygons and MultiPolygons count; other geometries are passed over. Overlaps are united.
+    them; the annotations of HistomicsUI too. Polygons and MultiPolygons count; other geometries are passed
+    over. Overlaps are united; a polygon that crosses itself is filled by the even-odd rule.
 
     Parameters
     ----------
@@ -143,71 +156,18 @@ def geojson_to_mask(
     Raises
     ------
     SeedsError
-        The file is missing or is no GeoJSON.
+        The file is missing or holds no annotations.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        rings = [np.asarray(ring, np.float64)[:, :2] for ring in _oriented_rings(document)]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SeedsError(f"{path} cannot be read as GeoJSON; export the annotations again.") from error
-    (sy, sx), (ty, tx) = scale, translate
-    shift = np.array([tx - sx / 2 + 0.5, ty - sy / 2 + 0.5])
-    winding = np.zeros((shape[0], shape[1] + 1), np.int32)
-    portion: list[NDArray[np.float64]] = []
-    corners = 0
-    for ring in rings:
-        portion.append((ring - shift) / (sx, sy))
-        corners += len(ring)
-        if corners > _PORTION:
-            _add_crossings(winding, portion)
-            portion, corners = [], 0
-    _add_crossings(winding, portion)
-    return np.asarray(np.cumsum(winding[:, :-1], axis=1, dtype=np.int32) > 0)
+    grid = _Placed(scale, translate)
+    mask = np.zeros(shape, bool)
+    for annotation in read_annotations(path).annotations:
+        for polygon in annotation.polygons:
+            filled = fill_polygon([grid_ring(ring, grid) for ring in polygon], shape)
+            mask[filled.window] |= filled.mask
+    return mask
 
 
-def _oriented_rings(document: Any) -> Iterator[NDArray[np.float64]]:
-    """Yield the rings of all polygons: outer ones of positive signed area, holes of negative."""
-    if isinstance(document, list):
-        for part in document:
-            yield from _oriented_rings(part)
-        return
-    kind = document["type"]
-    if kind == "FeatureCollection":
-        yield from _oriented_rings(document["features"])
-    elif kind == "Feature":
-        if document["geometry"] is not None:
-            yield from _oriented_rings(document["geometry"])
-    elif kind == "GeometryCollection":
-        yield from _oriented_rings(document["geometries"])
-    elif kind in ("Polygon", "MultiPolygon"):
-        polygons = [document["coordinates"]] if kind == "Polygon" else document["coordinates"]
-        for polygon in polygons:
-            for place, ring in enumerate(polygon):
-                points = np.asarray(ring, np.float64)[:, :2]
-                if not np.isfinite(points).all():
-                    raise ValueError("coordinates must be finite")
-                yield points if (signed_area(points) > 0) == (place == 0) else points[::-1]
-
-
-def _add_crossings(winding: NDArray[np.int32], rings: list[NDArray[np.float64]]) -> None:
-    """Add +1 or -1 where a row's pixel centres pass a ring's edge; summed along the row: winding numbers.
-
-    `winding` is (h, w + 1); rings are (n, 2) as (x, y), the origin being the corner of pixel (0, 0).
-    """
-    if not rings:
-        return
-    height, width = winding.shape[0], winding.shape[1] - 1
-    x0, y0 = np.concatenate(rings).T
-    x1, y1 = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).T
-    first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
-    stop = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64)
-    rows_each = stop - first
-    edge = np.repeat(np.arange(len(x0)), rows_each)
-    rows = np.arange(len(edge)) - np.repeat(np.cumsum(rows_each) - rows_each, rows_each) + first[edge]
-    slope = (rows + 0.5 - y0[edge]) / (y1[edge] - y0[edge])
-    x = x0[edge] + slope * (x1[edge] - x0[edge])
-    columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
-    # With y pointing down, a ring of positive area goes up on its left side.
-    turns = np.where(y1[edge] < y0[edge], 1, -1).astype(np.int32)
-    # One index into a flat view is several times faster than two.
-    np.add.at(winding.reshape(-1), rows * (width + 1) + columns, turns)
+@dataclass(frozen=True)
+class _Placed:
+    scale: Pair
+    translate: Pair

@@ -198,7 +198,7 @@ def test_what_is_no_geojson_is_refused(path, text):
 
 
 def test_a_missing_file_is_refused(path):
-    with pytest.raises(SeedsError, match="cannot be read as GeoJSON"):
+    with pytest.raises(SeedsError, match="no such file"):
         geojson_to_mask(path, (4, 4))
 
 
