@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,53 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if isinstance(error, Exception) and (refusal := output_error(path, error)) is not None:
             raise refusal from error
         raise
+    _flush_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
+    """Do as `atomic_path` for a folder that is one document, such as a zarr store.
+
+    Parameters
+    ----------
+    path
+        The folder to write. An older one stays intact until the new one is complete.
+    marker
+        The name of a file that every such document holds: an older folder without it is somebody else's, and
+        is not replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder to write into instead.
+
+    Raises
+    ------
+    OutputError
+        As `atomic_path`, or another folder of that name is in the way.
+    """
+    path = Path(path)
+    temporary, old = (path.parent / f".pixelcam-{secrets.token_hex(4)}{path.suffix}" for _ in range(2))
+    try:
+        if path.exists() and not (path / marker).is_file():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("r+b") as opened:
+                    os.fsync(opened.fileno())
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        if isinstance(error, Exception) and (refusal := output_error(path, error)) is not None:
+            raise refusal from error
+        raise
+    shutil.rmtree(old, ignore_errors=True)
     _flush_folder(path.parent)
 
 
