@@ -1,0 +1,142 @@
+"""The zarr arrays of a project: a reviewer's seeds chunk by chunk, and localization maps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pixelcam.errors import ProjectError
+
+Box = tuple[int, int, int, int]
+"""(y0, x0, y1, x1), the last two past the end."""
+
+CHUNK = 512
+"""Rows and columns of a chunk of seeds: what one stroke rewrites."""
+MAP_CHUNK = 1024
+
+
+class SeedPicture:
+    """One reviewer's seeds of one image as a zarr array, which follows the journal.
+
+    Parameters
+    ----------
+    path
+        The array's folder; made at the first writing.
+    shape
+        (height, width) of the seed grid.
+    attributes
+        What the array says of itself, in JSON, so that it can be known again without the database.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], attributes: dict[str, Any]) -> None:
+        self.path, self.shape, self._attributes = path, shape, attributes
+        self._array: Any = None
+
+    def read(self, box: Box) -> NDArray[np.uint8]:
+        """Return the labels of a box, (h, w) uint8.
+
+        Raises
+        ------
+        ProjectError
+            The array is missing or damaged.
+        """
+        y0, x0, y1, x1 = box
+        try:
+            return np.asarray(self._open()[y0:y1, x0:x1], np.uint8)
+        except Exception as error:  # the decoders raise whatever they stumble over
+            self._array = None
+            raise ProjectError(f"{self.path} is damaged.") from error
+
+    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Write the labels of a box; each chunk is replaced whole or not at all."""
+        y0, x0, y1, x1 = box
+        if not self.path.exists():
+            self._create()
+        self._open()[y0:y1, x0:x1] = labels
+
+    def flush(self, boxes: list[Box]) -> None:
+        """Wait until the chunks of these boxes are on the disk."""
+        chunks = {
+            (row, column)
+            for y0, x0, y1, x1 in boxes
+            for row in range(y0 // CHUNK, -(-y1 // CHUNK))
+            for column in range(x0 // CHUNK, -(-x1 // CHUNK))
+        }
+        for row, column in sorted(chunks):
+            _sync(self.path / "c" / str(row) / str(column))
+        for row in sorted({row for row, _ in chunks}):
+            _sync_folder(self.path / "c" / str(row))
+        _sync_folder(self.path / "c")
+
+    def remove(self) -> None:
+        """Remove the array, to be made anew."""
+        self._array = None
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _create(self) -> None:
+        self._array = zarr.create_array(
+            self.path,
+            shape=self.shape,
+            chunks=(min(CHUNK, self.shape[0]), min(CHUNK, self.shape[1])),
+            dtype="uint8",
+            fill_value=0,
+            attributes=self._attributes,
+            zarr_format=3,
+        )
+        _sync(self.path / "zarr.json")
+        _sync_folder(self.path)
+
+    def _open(self) -> Any:
+        if self._array is None:
+            array = zarr.open_array(self.path, mode="r+", zarr_format=3)
+            if array.shape != self.shape or array.dtype != np.uint8:
+                raise ValueError("an array of another image")
+            self._array = array
+        return self._array
+
+
+def write_map(path: Path, values: NDArray[np.float32]) -> None:
+    """Write a map as a float16 array that is on the disk when this returns."""
+    array = zarr.create_array(
+        path,
+        shape=values.shape,
+        chunks=(min(MAP_CHUNK, values.shape[0]), min(MAP_CHUNK, values.shape[1])),
+        dtype="float16",
+        zarr_format=3,
+    )
+    array[...] = values.astype(np.float16)
+    for parent, _, names in os.walk(path):
+        for name in names:
+            _sync(Path(parent) / name)
+        _sync_folder(Path(parent))
+
+
+def read_map(path: Path) -> NDArray[np.float32] | None:
+    """Return a map as (h, w) float32, None where it is missing or damaged."""
+    try:
+        values = np.asarray(zarr.open_array(path, mode="r", zarr_format=3)[...], np.float32)
+    except Exception:  # as above
+        return None
+    return values if values.ndim == 2 and np.isfinite(values).all() else None
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk; a chunk without a label has none."""
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    with suppress(OSError):  # Windows flushes no folder
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

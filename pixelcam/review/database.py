@@ -1,0 +1,315 @@
+"""The project's SQLite file: one connection, its transactions, and what its errors mean to a person."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from pixelcam.errors import OutputError, PixelCAMError, ProjectError
+from pixelcam.export.atomic import output_error
+from pixelcam.review.schema import APPLICATION, check_version, migrate
+
+DATABASE = "project.sqlite"
+BUSY_SECONDS = 10.0
+"""How long to wait for another reviewer's transaction; each takes milliseconds."""
+
+_REMOTE = ("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav")
+
+
+class DamagedError(ProjectError):
+    """The database does not hold together; `pixelcam.review.rescue` saves what can be read."""
+
+
+class Database:
+    """A project's database, used by any thread, one at a time.
+
+    A connection that fails, as when a share vanishes, is dropped and made anew at the next use.
+
+    Parameters
+    ----------
+    folder
+        The project's folder.
+    read_only
+        Never write, not even to bring an older version up to date.
+
+    Raises
+    ------
+    ProjectError
+        The folder holds no project or one of a newer version.
+    DamagedError
+        The database is damaged.
+
+    Attributes
+    ----------
+    lock
+        Held by whoever does several things that belong together.
+    """
+
+    def __init__(self, folder: Path, read_only: bool) -> None:
+        self.path = folder / DATABASE
+        self.read_only = read_only
+        self.lock = threading.RLock()
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._identity = ""
+        self._closed = False
+        self._connect()
+
+    @property
+    def identity(self) -> str:
+        """The project's own random name."""
+        return self._identity
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection; errors inside become a `PixelCAMError`."""
+        with self.lock:
+            connection = self._ready()
+            try:
+                yield connection
+            except sqlite3.Error as error:
+                raise self._refusal(error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection in a transaction, on the disk once the block has ended, undone on any error.
+
+        Raises
+        ------
+        OutputError
+            The disk is full, the place is read-only, or another program keeps the database for long.
+        ProjectError
+            The folder is gone, or the project was opened read-only.
+        """
+        with self.lock:
+            self.check_writable()
+            connection = self._ready()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise self._refusal(error) from error
+                raise
+
+    def check_writable(self) -> None:
+        """Raise what `writing` would, before any work is done in vain."""
+        if self.read_only:
+            raise OutputError(
+                f"The project {self.path.parent} is open read-only and cannot be changed; "
+                "open it for writing, or copy it to where you may write."
+            )
+        with self.lock:
+            self._ready()
+
+    def close(self) -> None:
+        """End the connection; nothing is lost by not doing so."""
+        with self.lock:
+            self._drop()
+            self._closed = True
+            if self._copy is not None:
+                self._copy.cleanup()
+
+    def _ready(self) -> sqlite3.Connection:
+        """Return the connection, made anew where it was lost.
+
+        The folder must be where it was: SQLite would go on writing to a folder that was moved away, but the
+        arrays beside it would be begun anew at the old place, and be in the way when it comes back.
+        """
+        if self._closed:
+            raise ProjectError(f"The project {self.path.parent} was closed; open it again.")
+        if self._copy is None:
+            try:
+                status = self.path.stat()
+            except OSError as error:
+                raise ProjectError(
+                    f"The project {self.path.parent} cannot be reached; connect its drive or put the folder "
+                    "back, what was saved is kept there."
+                ) from error
+            if self._inode is not None and (status.st_dev, status.st_ino) != self._inode:
+                self._drop()
+        if self._connection is None:
+            self._connect()
+        assert self._connection is not None
+        return self._connection
+
+    def _connect(self) -> None:
+        if not self.path.is_file():
+            raise ProjectError(
+                f"{self.path.parent} holds no project ({DATABASE} is not there); choose another folder or "
+                "make a new project."
+            )
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = self._open()
+            identity = _check(connection, self.path, self.read_only)
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise self._refusal(error) from error
+        except PixelCAMError:
+            if connection is not None:
+                connection.close()
+            raise
+        if self._identity not in ("", identity):
+            connection.close()
+            raise ProjectError(
+                f"Another project lies at {self.path.parent} now; put the one that was open back, "
+                "or open this one."
+            )
+        status = self.path.stat()
+        self._connection, self._identity = connection, identity
+        self._inode = (status.st_dev, status.st_ino)
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.read_only:
+            return connect(self.path, "rw")
+        try:
+            connection = connect(self.path, "ro")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.OperationalError:
+            # SQLite needs to write beside the file even to read it; where it may not, a copy has to do.
+            self._copy = tempfile.TemporaryDirectory(prefix="pixelcam-project-")
+            for part in (self.path, self.path.with_name(f"{DATABASE}-wal")):
+                if part.is_file():
+                    shutil.copyfile(part, Path(self._copy.name) / part.name)
+            return connect(Path(self._copy.name) / DATABASE, "rw")
+
+    def _drop(self) -> None:
+        connection, self._connection, self._inode = self._connection, None, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _refusal(self, error: sqlite3.Error) -> PixelCAMError:
+        """Say what an error means; drop a connection that may have lost its file."""
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
+            self._drop()
+        return explain(error, self.path)
+
+
+def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
+    """Return an error of SQLite as one sentence that says what to do."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    code = next((number for start, number in _ERRNO.items() if name.startswith(start)), None)
+    if code is not None:
+        found = output_error(path, OSError(code, ""))
+        assert found is not None
+        return found
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return OutputError(f"{path} is kept busy by another program; try again in a moment.")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return ProjectError(f"{path} cannot be opened; check that it is there and that you may read it.")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, sqlite3.DatabaseError):
+        return DamagedError(
+            f"The database of the project {path.parent} is damaged ({error}); run "
+            f"`pixelcam review rescue {path.parent}` to save what can be read."
+        )
+    return ProjectError(f"{path} could not be used: {error}.")
+
+
+_ERRNO = {
+    "SQLITE_FULL": errno.ENOSPC,
+    "SQLITE_READONLY": errno.EROFS,
+    "SQLITE_PERM": errno.EACCES,
+    "SQLITE_IOERR": errno.EIO,
+}
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database ("rw", "ro" or "rwc"): each commit on the disk before it returns, foreign keys held."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def create(path: Path, meta: dict[str, str]) -> None:
+    """Make a database with the newest tables and these facts in it, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(path, "rwc")
+        if not on_network(path.parent):
+            connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection, 0)
+        connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sorted(meta.items()))
+        connection.close()
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        for end in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+        raise explain(error, path) from error
+
+
+def on_network(folder: Path) -> bool:
+    """Return whether a folder lies on a share, where SQLite's write-ahead log does not work.
+
+    See https://sqlite.org/wal.html, "all processes using a database must be on the same host computer".
+    """
+    resolved = folder.resolve()
+    try:
+        disks = psutil.disk_partitions(all=True)
+    except (OSError, RuntimeError):
+        return False
+    homes = [disk for disk in disks if resolved.is_relative_to(disk.mountpoint)]
+    home = max(homes, key=lambda disk: len(disk.mountpoint), default=None)
+    unc = str(resolved).startswith("\\\\")
+    return unc or (home is not None and (home.fstype.lower() in _REMOTE or "remote" in home.opts))
+
+
+def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
+    """Return the project's identity after looking whether the database is sound and of a known version."""
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 and _is_empty(connection):
+        raise DamagedError(
+            f"The database of the project {path.parent} is empty; run `pixelcam review rescue {path.parent}` "
+            "to save what can be read."
+        )
+    version = check_version(connection, str(path.parent))
+    findings = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if findings != "ok":
+        raise DamagedError(
+            f"The database of the project {path.parent} is damaged ({findings}); run "
+            f"`pixelcam review rescue {path.parent}` to save what can be read."
+        )
+    if not read_only:
+        migrate(connection, version)
+    row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+    return str(row[0]) if row else ""
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0]) != APPLICATION

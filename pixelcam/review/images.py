@@ -1,0 +1,188 @@
+"""The images of a project, by reference: added, found again, known by their bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelcam.errors import ChangedImageError, ImageError, MissingImageError, OutputError
+from pixelcam.export.atomic import write_bytes, write_text
+from pixelcam.review.seedstore import image_folder
+from pixelcam.seeds.grid import SeedGrid, seed_grid
+from pixelcam.slides import Slide, hash_file, open_slide
+
+THUMBNAIL = 160
+"""Longest side of a thumbnail, in pixels."""
+
+
+def insert_image(connection: sqlite3.Connection, folder: Path, slide: Slide) -> int:
+    """Add an image to the tables, or find it there by its bytes; return its number."""
+    assert slide.path is not None
+    path = slide.path.absolute()
+    status = path.stat()
+    row = connection.execute("SELECT id FROM images WHERE fingerprint = ?", (slide.fingerprint,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    grid = seed_grid([(level.shape[0], level.shape[1]) for level in slide.levels])
+    cursor = connection.execute(
+        "INSERT INTO images (name, path, relative_path, fingerprint, bytes, modified, width, height, mpp, "
+        "level, grid_height, grid_width) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            slide.name,
+            str(path),
+            relative_path(path, folder),
+            slide.fingerprint,
+            status.st_size,
+            status.st_mtime_ns,
+            slide.width,
+            slide.height,
+            slide.mpp,
+            grid.level,
+            *grid.shape,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def describe_image(row: sqlite3.Row, folder: Path) -> None:
+    """Write beside the pictures of an image which one it is, so that they mean something by themselves."""
+    write_text(
+        image_folder(folder, row["id"]) / "image.json",
+        json.dumps(dict(zip(row.keys(), row, strict=True)), indent=1, ensure_ascii=False) + "\n",
+    )
+
+
+def find_file(row: sqlite3.Row, folder: Path) -> Path | None:
+    """Return an image's file where it was, or where it lies from the project; None where it is neither."""
+    places = [Path(row["path"])]
+    if row["relative_path"]:
+        places.append(folder / row["relative_path"])
+    return next((place for place in places if place.is_file()), None)
+
+
+def verified_file(row: sqlite3.Row, folder: Path) -> tuple[Path, os.stat_result, bool]:
+    """Return an image's file, its state, and whether that differs from the state that was noted.
+
+    Size and time of the last change are compared first; only where they differ are the bytes read.
+
+    Raises
+    ------
+    MissingImageError
+        The file is neither where it was nor where it lies from the project.
+    ChangedImageError
+        The file's bytes are not those that were added.
+    """
+    path = find_file(row, folder)
+    if path is None:
+        raise MissingImageError(
+            f"The image {row['path']} is missing; put it back, or tell the project where it is now "
+            f"(pixelcam review relink {folder} PLACE)."
+        )
+    status = path.stat()
+    same_state = (status.st_size, status.st_mtime_ns) == (row["bytes"], row["modified"])
+    if not same_state and hash_file(path) != row["fingerprint"]:
+        raise ChangedImageError(
+            f"{path} is not the image that the project knows (its content differs); put the original back, "
+            "or add this one as a new image."
+        )
+    return path, status, not same_state or str(path) != row["path"]
+
+
+def search_file(row: sqlite3.Row, place: Path) -> Path:
+    """Return the file with an image's bytes: `place` itself, or one anywhere below it.
+
+    Raises
+    ------
+    MissingImageError
+        There is none below that folder.
+    ChangedImageError
+        `place` is a file with other bytes.
+    ImageError
+        It cannot be read.
+    """
+    if not place.is_dir():
+        if hash_file(place) != row["fingerprint"]:
+            raise ChangedImageError(
+                f"{place} is not the image {row['name']} that the project knows (its content differs); "
+                "choose the original."
+            )
+        return place
+    for parent, folders, names in os.walk(place):
+        folders.sort()
+        for path in (Path(parent) / name for name in sorted(names)):
+            with suppress(OSError, ImageError):
+                if path.stat().st_size == row["bytes"] and hash_file(path) == row["fingerprint"]:
+                    return path
+    raise MissingImageError(
+        f"The image {row['name']} is not in {place}, nor below it; choose another folder."
+    )
+
+
+def note_place(connection: sqlite3.Connection, image: int, path: Path, folder: Path) -> None:
+    """Note where an image lies now."""
+    path = path.absolute()
+    status = path.stat()
+    connection.execute(
+        "UPDATE images SET name = ?, path = ?, relative_path = ?, bytes = ?, modified = ? WHERE id = ?",
+        (path.stem, str(path), relative_path(path, folder), status.st_size, status.st_mtime_ns, image),
+    )
+
+
+def grid_of(row: sqlite3.Row) -> SeedGrid:
+    """Return the seed grid of an image, as it was chosen when the image was added."""
+    shape = (int(row["grid_height"]), int(row["grid_width"]))
+    return SeedGrid(int(row["level"]), shape, (row["height"] / shape[0], row["width"] / shape[1]))
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """Return where a file lies from the project, with forward slashes; "" on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return ""
+
+
+def make_thumbnail(slide: Slide) -> NDArray[np.uint8]:
+    """Return an image at most `THUMBNAIL` pixels wide and high, (h, w, 3) uint8."""
+    fitting = [number for number, level in enumerate(slide.levels) if max(level.shape[:2]) >= THUMBNAIL]
+    image = Image.fromarray(slide.read(level=fitting[-1] if fitting else len(slide.levels) - 1))
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def thumbnail_path(folder: Path, image: int) -> Path:
+    """Return where the thumbnail of an image is kept."""
+    return image_folder(folder, image) / "thumbnail.png"
+
+
+def keep_thumbnail(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a thumbnail where it can be written; it is only a convenience."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    with suppress(OutputError):
+        write_bytes(path, stream.getvalue())
+
+
+def read_thumbnail(path: Path) -> NDArray[np.uint8] | None:
+    """Return a kept thumbnail, None where there is none that can be read."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def read_slide(path: Path) -> Slide:
+    """Open an image and compute its fingerprint, both outside any transaction."""
+    slide = open_slide(path)
+    _ = slide.fingerprint
+    return slide

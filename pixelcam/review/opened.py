@@ -1,0 +1,301 @@
+"""A project that is open: its folder, its name taken, and the images in it."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelcam.errors import CancelledError, ImageError, OutputError, PixelCAMError, ProjectError
+from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+from pixelcam.export.atomic import output_error
+from pixelcam.review import database, images, journal, records
+from pixelcam.review.database import DATABASE, Database
+from pixelcam.review.entries import ImageEntry
+from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only
+from pixelcam.review.seedstore import Canvas, SeedStore
+from pixelcam.slides import open_slide
+
+
+def is_project(folder: str | Path) -> bool:
+    """Return whether a folder holds a project."""
+    return (Path(folder) / DATABASE).is_file()
+
+
+class OpenProject:
+    """What `Project` begins with; see there."""
+
+    def __init__(self, folder: Path, reviewer: str, lock: ReviewerLock | None) -> None:
+        self.folder, self.reviewer = folder, reviewer
+        self._lock = lock
+        try:
+            self._database = Database(folder, read_only=lock is None)
+            self._seeds = SeedStore(self._database, folder)
+            with self._database.reading() as connection:
+                row = connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
+            self.name = str(row[0]) if row else folder.name
+            self._reviewer_id = self._enter()
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it can only be looked at."""
+        return self._lock is None
+
+    @classmethod
+    def create(cls, folder: str | Path, *, reviewer: str, name: str = "") -> Self:
+        """Make a project in a new or empty folder, and open it.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        ProjectError
+            There is a project already, or other files; or the reviewer's name is empty.
+        """
+        folder, reviewer = Path(folder).absolute(), checked_reviewer(reviewer)
+        if is_project(folder):
+            raise ProjectError(f"{folder} holds a project already; open it, or choose another folder.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(path.name != "locks" and not path.name.startswith(".") for path in folder.iterdir()):
+                raise ProjectError(
+                    f"{folder} holds other files; choose a new or empty folder for the project."
+                )
+        except OSError as error:
+            raise output_error(folder, error) or error from error
+        meta = {
+            "identity": secrets.token_hex(16),
+            "name": name.strip() or folder.name,
+            "created": journal.now(),
+        }
+        database.create(folder / DATABASE, meta)
+        return cls.open(folder, reviewer=reviewer)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, reviewer: str, read_only: bool = False) -> Self:
+        """Open a project under a reviewer's name.
+
+        Where the folder cannot be written it is opened read-only, as `Project.read_only` tells.
+
+        Raises
+        ------
+        ProjectLockedError
+            Somebody works in it under that name; it can be opened read-only or under another.
+        ProjectError
+            There is no project, it is of a newer version, or damaged (`DamagedError`).
+        """
+        folder, reviewer = Path(folder).absolute(), checked_reviewer(reviewer)
+        if not is_project(folder):
+            raise ProjectError(
+                f"{folder} holds no project ({DATABASE} is not there); choose another folder or make a "
+                "new project."
+            )
+        lock = None
+        if not read_only:
+            try:
+                lock = ReviewerLock(folder, reviewer)
+            except OutputError as error:
+                if not is_read_only(error):
+                    raise
+        return cls(folder, reviewer, lock)
+
+    def close(self) -> None:
+        """Give the name free; to be killed instead loses nothing."""
+        with suppress(PixelCAMError):
+            if not self.read_only:
+                self._seeds.remember()
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _enter(self) -> int:
+        """Return this reviewer's number; make the pictures complete that a killed session left behind."""
+        if self.read_only:
+            with self._database.reading() as connection:
+                # A reviewer of no number has judged nothing.
+                return records.reviewer_id(connection, self.reviewer) or -1
+        with self._database.writing() as connection:
+            number = records.add_reviewer(connection, self.reviewer)
+            records.log(connection, self.reviewer, "opened")
+            behind = connection.execute(
+                "SELECT DISTINCT s.image FROM saves s LEFT JOIN pictures p "
+                "ON p.image = s.image AND p.reviewer = s.reviewer WHERE s.reviewer = ? "
+                "AND s.id > coalesce(p.applied, 0)",
+                (number,),
+            ).fetchall()
+        self._reviewer_id = number
+        for (image,) in behind:
+            self._seeds.catch_up(self._canvas(image))
+        return number
+
+    # Images.
+
+    def reviewers(self) -> list[str]:
+        """Return the names of all who have worked here, in the order of their coming."""
+        with self._database.reading() as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM reviewers ORDER BY id")]
+
+    def add_images(
+        self,
+        paths: Iterable[str | Path],
+        on_event: EventSink = ignore_events,
+        should_stop: StopCheck = never_stop,
+    ) -> list[ImageEntry]:
+        """Add image files by reference.
+
+        Parameters
+        ----------
+        paths
+            Image files. One whose bytes are in the project already is not added twice.
+        on_event
+            Receives a "step" of the stage "images" for each file, and a "warning" for one that fails.
+        should_stop
+            Asked before each file; those before it stay added.
+
+        Returns
+        -------
+        list[ImageEntry]
+            One entry a file, each once.
+
+        Raises
+        ------
+        ImageError
+            Some could not be read; the others are in the project.
+        CancelledError
+            As asked for.
+        """
+        files = [Path(path) for path in paths]
+        found: dict[int, ImageEntry] = {}
+        failures: list[ImageError] = []
+        for number, path in enumerate(files, start=1):
+            if should_stop() is not Stop.NO:
+                raise CancelledError
+            try:
+                entry = self._add_image(path)
+                found[entry.id] = entry
+            except ImageError as error:
+                failures.append(error)
+                on_event(Event("warning", "images", message=str(error)))
+            on_event(Event("step", "images", step=number, total=len(files)))
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ImageError(f"{len(failures)} images could not be added; the first of them: {failures[0]}")
+        return list(found.values())
+
+    def _add_image(self, path: Path) -> ImageEntry:
+        slide = images.read_slide(path)
+        thumbnail = images.make_thumbnail(slide)
+        with self._database.writing() as connection:
+            known = connection.execute("SELECT coalesce(max(id), 0) FROM images").fetchone()[0]
+            number = images.insert_image(connection, self.folder, slide)
+            row = self._row(connection, number)
+            if number > known:
+                records.log(connection, self.reviewer, "added", number, path=path.absolute())
+            elif images.find_file(row, self.folder) is None:
+                images.note_place(connection, number, path, self.folder)
+        with suppress(OutputError):  # both are conveniences
+            images.describe_image(row, self.folder)
+        images.keep_thumbnail(images.thumbnail_path(self.folder, number), thumbnail)
+        return self.image(number)
+
+    def images(self) -> list[ImageEntry]:
+        """Return all images, in the order in which they were added, as this reviewer sees them."""
+        with self._database.reading() as connection:
+            return records.entries(connection, self._reviewer_id)
+
+    def image(self, id: int) -> ImageEntry:
+        """Return one image."""
+        with self._database.reading() as connection:
+            found = records.entry(connection, self._reviewer_id, id)
+        if found is None:
+            raise self._unknown(id)
+        return found
+
+    def find(self, fingerprint: str) -> ImageEntry | None:
+        """Return the image with these bytes, None where it is not in the project."""
+        return next((entry for entry in self.images() if entry.fingerprint == fingerprint), None)
+
+    def locate(self, id: int) -> Path:
+        """Return the file of an image, verified to be the one that was added.
+
+        Raises
+        ------
+        MissingImageError, ChangedImageError
+            It is gone, or another one lies in its place.
+        """
+        with self._database.reading() as connection:
+            row = self._row(connection, id)
+        path, _, is_news = images.verified_file(row, self.folder)
+        if is_news and not self.read_only:
+            with suppress(OutputError), self._database.writing() as connection:
+                images.note_place(connection, id, path, self.folder)
+        return path
+
+    def relink(self, id: int, path: str | Path) -> ImageEntry:
+        """Tell where an image is now: its file, or a folder in or below which it lies.
+
+        Raises
+        ------
+        MissingImageError, ChangedImageError
+            It is not there, or that file has other bytes.
+        """
+        with self._database.reading() as connection:
+            row = self._row(connection, id)
+        found = images.search_file(row, Path(path))
+        with self._database.writing() as connection:
+            images.note_place(connection, id, found, self.folder)
+            records.log(connection, self.reviewer, "relinked", id, path=found.absolute())
+        return self.image(id)
+
+    def thumbnail(self, id: int) -> NDArray[np.uint8] | None:
+        """Return the image at most 160 pixels wide and high, (h, w, 3) uint8; None if it cannot be read."""
+        path = images.thumbnail_path(self.folder, self.image(id).id)
+        pixels = images.read_thumbnail(path)
+        if pixels is None:
+            with suppress(ImageError):
+                pixels = images.make_thumbnail(open_slide(self.locate(id)))
+                if not self.read_only:
+                    images.keep_thumbnail(path, pixels)
+        return pixels
+
+    # For the rest of the project.
+
+    def _row(self, connection: sqlite3.Connection, id: int) -> sqlite3.Row:
+        row: sqlite3.Row | None = connection.execute("SELECT * FROM images WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise self._unknown(id)
+        return row
+
+    def _canvas(self, id: int, reviewer: str | None = None) -> Canvas:
+        """Return whose seeds of which image; this reviewer's where no name is given."""
+        with self._database.reading() as connection:
+            row = self._row(connection, id)
+            number = self._reviewer_id
+            if reviewer not in (None, self.reviewer):
+                found = records.reviewer_id(connection, str(reviewer))
+                if found is None:
+                    raise ProjectError(f"Nobody called {reviewer!r} has worked in {self.folder}.")
+                number = found
+        own = number == self._reviewer_id and not self.read_only
+        shape = (int(row["grid_height"]), int(row["grid_width"]))
+        return Canvas(id, number, reviewer or self.reviewer, shape, row["fingerprint"], own)
+
+    def _unknown(self, id: int) -> ProjectError:
+        return ProjectError(f"The project {self.folder} holds no image of the number {id}; look at its list.")
