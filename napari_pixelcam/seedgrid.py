@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pixelcam.images import microns_per_pixel
+
 if TYPE_CHECKING:
     from napari.layers import Labels
 
@@ -45,3 +47,11 @@ def fill_unlabelled(layer: Labels, labels: NDArray[np.uint8]) -> int:
             layer.data_setitem(where, value)
             added += int(where[0].size)
     return added
+
+
+def brush_microns(record: ImageRecord | None, size: int) -> float | None:
+    """Return a brush's diameter in micrometres, `None` where no pixel size is known."""
+    mpp = microns_per_pixel(record.layer) if record is not None else None
+    if record is None or mpp is None or (record.seeds is None and record.layer.multiscale):
+        return None
+    return size * mpp * float(np.sqrt(record.seeds_scale[0] * record.seeds_scale[1]))

@@ -17,7 +17,7 @@ from napari_pixelcam import seedfiles
 from napari_pixelcam.alignment import overlay_transform
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.autosave import Autosaver, Save
-from napari_pixelcam.controllers.seedstate import KEYS, Brush, SeedState, brush_of
+from napari_pixelcam.controllers.seedstate import LARGEST_BRUSH, Brush, SeedState, brush_of
 from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
 from napari_pixelcam.images import KEY, LayerSource, slide_of, source_of
 from napari_pixelcam.palette import seed_colormap
@@ -149,10 +149,12 @@ class SeedsController:
 
     def set_brush_size(self, size: int) -> None:
         """Set the brushes' diameter in pixels of the seed layer."""
+        size = min(max(size, 1), LARGEST_BRUSH)
         self.brush_size = size
         record = self.session.record
         if record is not None and record.seeds is not None and record.seeds.brush_size != size:
             record.seeds.brush_size = size
+        self._emit()
 
     def propose(self) -> None:
         """Add seeds where the map is sure, as one undo step, never over what the reviewer has painted."""
@@ -245,8 +247,6 @@ class SeedsController:
             getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
         for name in ("mode", "selected_label", "brush_size"):
             getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
-        layer.bind_key(KEYS["foreground"], lambda _: self.take("foreground"))
-        layer.bind_key(KEYS["background"], lambda _: self.take("background"))
         self._sums[record] = checksum(layer)
         self._counts[record] = (0, 0)
         self.session.seeds_changed.emit(record)
@@ -263,6 +263,8 @@ class SeedsController:
     def _on_tool(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
         if layer.selected_label > FOREGROUND:  # napari's own keys count labels upwards without end
             layer.selected_label = FOREGROUND
+        if layer.brush_size > LARGEST_BRUSH:
+            layer.brush_size = LARGEST_BRUSH
         if record is self.session.record and layer.brush_size != self.brush_size:
             self.brush_size = int(layer.brush_size)
         self._emit()

@@ -13,6 +13,8 @@ from napari_pixelcam.seedgrid import FOREGROUND
 Brush = Literal["foreground", "background", "eraser"]
 KEYS: dict[Brush, str] = {"foreground": "D", "background": "S", "eraser": "E"}
 """D and S are free in napari's viewer and on its Labels layers; E is the Labels layer's own eraser."""
+LARGEST_BRUSH = 200
+"""Diameter in pixels of the seed layer."""
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QHideEvent, QKeySequence
+from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
+from napari_pixelcam import bindings
 from napari_pixelcam.controllers.autosave import Autosaver
+from napari_pixelcam.controllers.comparison import ComparisonController
 from napari_pixelcam.controllers.export import ExportController
 from napari_pixelcam.controllers.finetune import FinetuneController
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session
 from napari_pixelcam.controllers.threshold import ThresholdController
+from napari_pixelcam.controllers.tools import ToolsController
+from napari_pixelcam.controllers.uncertain import UncertainController
+from napari_pixelcam.controllers.views import ViewsController
+from napari_pixelcam.keys import HELP, Keys
 from napari_pixelcam.preferences import load_preferences
 from napari_pixelcam.widgets.export import ExportSection
 from napari_pixelcam.widgets.finetune import FinetuneSection
 from napari_pixelcam.widgets.image_model import ImageModelSection
+from napari_pixelcam.widgets.keysheet import KeySheet
 from napari_pixelcam.widgets.localize import LocalizeSection
 from napari_pixelcam.widgets.message import Message
 from napari_pixelcam.widgets.qt_background import QtBackground
@@ -66,6 +73,10 @@ class PixelCAMDock(QWidget):
         autosaver = Autosaver()
         self._parts = _Parts(self.session, self.background, autosaver)
         self.seeds_controller = SeedsController(self.session, autosaver)
+        self.tools_controller = ToolsController(self.seeds_controller)
+        self.views_controller = ViewsController(self.session, self.threshold_controller)
+        self.comparison_controller = ComparisonController(self.session)
+        self.uncertain_controller = UncertainController(self.session)
         self.export_controller = ExportController(self.session, self.seeds_controller)
         self.finetune_controller = FinetuneController(
             self.session, self.seeds_controller, self.localize_controller
@@ -73,11 +84,12 @@ class PixelCAMDock(QWidget):
         self.image_model = ImageModelSection(self.session)
         self.localize = LocalizeSection(self.session, self.localize_controller)
         self.threshold = ThresholdSection(self.threshold_controller)
-        self.seeds = SeedsSection(self.session, self.seeds_controller)
+        self.seeds = SeedsSection(self.session, self.seeds_controller, self.tools_controller)
         self.export = ExportSection(self.export_controller)
         self.finetune = FinetuneSection(self.session, self.finetune_controller)
         self.message = Message(closable=True)
         self._lay_out()
+        self._bind_keys()
         self.session.notified.connect(self._on_notified)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
@@ -95,6 +107,9 @@ class PixelCAMDock(QWidget):
             for timer in self._timers:
                 timer.stop()
             self._viewer.events.theme.disconnect(self._on_theme)
+            self.comparison_controller.close()
+            self.keys.close()
+            self._question.setEnabled(False)
         self._parts.close()
 
     @property
@@ -121,6 +136,27 @@ class PixelCAMDock(QWidget):
         layout.addWidget(self.message)
         layout.addWidget(self.scroll, 1)
         self.setMinimumWidth(WIDTH)
+
+    def _bind_keys(self) -> None:
+        keys = self.keys = Keys(self._viewer)
+        bindings.bind_seeds(keys, self.tools_controller)
+        bindings.bind_views(keys, self.views_controller, self.comparison_controller)
+        bindings.bind_uncertain(keys, self.uncertain_controller)
+        bindings.bind_labels(keys, self.tools_controller)
+        bindings.bind_model(keys, self.localize_controller)
+        keys.add("help", "F1", HELP, "This sheet; also ?", self.show_keys)
+        # napari's key maps know no key by the name of ?, which is another one on every keyboard.
+        self._question = QShortcut(QKeySequence("?"), self)
+        self._question.activated.connect(self.show_keys)
+
+    def show_keys(self) -> None:
+        """Open the sheet of all keys, or close it where it is open."""
+        window = self.window()
+        sheet = window.findChild(KeySheet)
+        if sheet is not None and sheet.isVisible():
+            sheet.close()
+        else:
+            KeySheet(self.keys, Tones.of(self._viewer.theme), window).show()
 
     def _tick(self, milliseconds: int, callback: Callable[[], None]) -> QTimer:
         timer = QTimer(self)

@@ -6,20 +6,51 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QSpinBox
 from superqt.utils import signals_blocked
 
 from napari_pixelcam.controllers.seeds import SeedsController
-from napari_pixelcam.controllers.seedstate import KEYS, Brush, SeedState
+from napari_pixelcam.controllers.seedstate import KEYS, LARGEST_BRUSH, Brush, SeedState
 from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.controllers.tools import Tool, ToolsController
 from napari_pixelcam.palette import BACKGROUND_SEED, FOREGROUND_SEED
 from napari_pixelcam.seedfiles import CANNOT_TELL
+from napari_pixelcam.seedgrid import brush_microns
 from napari_pixelcam.widgets.message import Message
 from napari_pixelcam.widgets.section import Section, button, note, row
 
 
 class SeedsSection(Section):
-    """Brushes, proposals, undo, the image's own label, and when it was last saved."""
+    """Brushes, tools, proposals, undo, the image's own label, and when it was last saved."""
 
-    def __init__(self, session: Session, controller: SeedsController) -> None:
+    def __init__(self, session: Session, controller: SeedsController, tools: ToolsController) -> None:
         super().__init__("4   Seeds")
-        self._session, self._controller = session, controller
+        self._session, self._controller, self._tools = session, controller, tools
+        self._make_tools()
+        self.undo_button = button("&Undo", "Take the last stroke or proposal back (Ctrl+Z over the image)")
+        self.redo_button = button("Re&do", "Do it again (Ctrl+Shift+Z over the image)")
+        self.propose_button = button(
+            "Pr&opose seeds",
+            "Add seeds where the map is sure, never over what you have painted; one undo step (Shift+P)",
+        )
+        self.label_choice = QComboBox()
+        self.label_choice.setToolTip(
+            "What the image shows as a whole; kept with the seeds and used by fine-tuning"
+        )
+        label = QLabel("This i&mage is")
+        label.setBuddy(self.label_choice)
+        self.counts = note()
+        self.saved = Message()
+        size_label = QLabel("Brush")
+        size_label.setBuddy(self.size)
+        self.body.addLayout(row(*self.brushes.values(), spacing=4))
+        self.body.addLayout(row(*self.tools.values(), self.clear_button, spacing=4))
+        self.body.addLayout(row(size_label, self.size, self.microns, None, spacing=4))
+        self.body.addLayout(row(self.propose_button, self.undo_button, self.redo_button, spacing=4))
+        self.body.addWidget(self.counts)
+        self.body.addLayout(row(label, self.label_choice))
+        self.body.addWidget(self.saved)
+        self._wire()
+        self._refresh_labels(session.record)
+        self._show(controller.state)
+
+    def _make_tools(self) -> None:
         self.brushes = {
             "foreground": button(
                 "Fore&ground",
@@ -38,40 +69,35 @@ class SeedsSection(Section):
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)  # a second press puts the brush away
         self.size = QSpinBox()
-        self.size.setRange(1, 200)
+        self.size.setRange(1, LARGEST_BRUSH)
         self.size.setSuffix(" px")
-        self.size.setValue(controller.brush_size)
+        self.size.setValue(self._controller.brush_size)
         self.size.setToolTip("Diameter of the brush in pixels of the image; keys [ and ] over the image")
-        size_label = QLabel("Brush")
-        size_label.setBuddy(self.size)
-        self.undo_button = button("&Undo", "Take the last stroke or proposal back (Ctrl+Z over the image)")
-        self.redo_button = button("Re&do", "Do it again (Ctrl+Shift+Z over the image)")
-        self.propose_button = button(
-            "Pr&opose seeds",
-            "Add seeds where the map is sure, never over what you have painted; one undo step",
-        )
-        self.label_choice = QComboBox()
-        self.label_choice.setToolTip(
-            "What the image shows as a whole; kept with the seeds and used by fine-tuning"
-        )
-        label = QLabel("This i&mage is")
-        label.setBuddy(self.label_choice)
-        self.counts = note()
-        self.saved = Message()
-        self.body.addLayout(row(*self.brushes.values(), spacing=4))
-        self.body.addLayout(row(size_label, self.size, None, self.undo_button, self.redo_button, spacing=4))
-        self.body.addWidget(self.propose_button)
-        self.body.addWidget(self.counts)
-        self.body.addLayout(row(label, self.label_choice))
-        self.body.addWidget(self.saved)
-        self._wire()
-        self._refresh_labels(session.record)
-        self._show(controller.state)
+        self.microns = QLabel()
+        self.tools = {
+            "lasso": button(
+                "L&asso",
+                "Draw around an area: with Foreground its part at or above the threshold is painted, "
+                "with Background the rest (key A)",
+                checkable=True,
+            ),
+            "region": button(
+                "Region",
+                "Click into a region of the map to accept all of it (key Shift+W; W takes the one under the "
+                "pointer)",
+                checkable=True,
+            ),
+        }
+        self.clear_button = button("Clear", "Take all seeds of this image away, as one undo step (Shift+E)")
 
     def _wire(self) -> None:
         for name, brush_button in self.brushes.items():
             self._group.addButton(brush_button)
             brush_button.clicked.connect(lambda checked, brush=name: self._on_brush(brush, checked))
+        for name, tool_button in self.tools.items():
+            tool_button.clicked.connect(lambda checked, tool=name: self._on_tool(tool))
+        self.clear_button.clicked.connect(lambda: self._tools.clear())
+        self._tools.changed.connect(lambda: self._show(self._controller.state))
         self.size.valueChanged.connect(self._controller.set_brush_size)
         self.undo_button.clicked.connect(lambda: self._controller.undo())
         self.redo_button.clicked.connect(lambda: self._controller.redo())
@@ -85,9 +111,14 @@ class SeedsSection(Section):
 
     def _on_brush(self, brush: Brush, checked: bool) -> None:
         if checked:
-            self._controller.take(brush)
+            self._tools.take_kind(brush)
         else:
+            self._tools.put_away()
             self._controller.put_away()
+        self._show(self._controller.state)
+
+    def _on_tool(self, tool: Tool) -> None:
+        self._tools.take(tool)
         self._show(self._controller.state)
 
     def _on_label(self, index: int) -> None:
@@ -112,8 +143,16 @@ class SeedsSection(Section):
         record = self._session.record
         for brush_button in self.brushes.values():
             brush_button.setEnabled(record is not None)
+        held = self._tools.tool
+        kind = self._tools.kind if held is not None else state.brush
         for name, brush_button in self.brushes.items():
-            brush_button.setChecked(state.brush == name)
+            brush_button.setChecked(kind == name)
+        for name, tool_button in self.tools.items():
+            tool_button.setEnabled(record is not None)
+            tool_button.setChecked(held == name)
+        self.clear_button.setEnabled(state.foreground + state.background > 0)
+        microns = brush_microns(record, self._controller.brush_size)
+        self.microns.setText("" if microns is None else f"= {microns:.3g} µm")
         self.undo_button.setEnabled(state.can_undo)
         self.redo_button.setEnabled(state.can_redo)
         self.propose_button.setEnabled(record is not None and record.result is not None)

@@ -14,6 +14,7 @@ from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session
 from napari_pixelcam.controllers.threshold import ThresholdController
+from napari_pixelcam.controllers.tools import ToolsController
 from napari_pixelcam.preferences import Preferences
 from pixelcam.errors import CancelledError
 from pixelcam.events import Event, Stop
@@ -73,6 +74,7 @@ class Bench:
         self.threshold = ThresholdController(self.session)
         self.autosaver = Autosaver()
         self.seeds = SeedsController(self.session, self.autosaver)
+        self.tools = ToolsController(self.seeds)
         self.export = ExportController(self.session, self.seeds)
         self.finetune = FinetuneController(self.session, self.seeds, self.localize)
         self.said: list[tuple[str, str]] = []
@@ -89,3 +91,23 @@ class Bench:
     def close(self) -> None:
         self.autosaver.close()
         self.session.close()
+
+
+def drag(layer, points, button: int = 1) -> None:
+    """Drag over a layer, through points in its own pixels, as the canvas hands it on."""
+
+    class Drag:
+        dims_displayed = (0, 1)
+        dims_point = (0, 0)
+        view_direction = None
+
+    event = Drag()
+    event.button, event.type, event.position = button, "mouse_press", layer.data_to_world(points[0])
+    steps = [callback(layer, event) for callback in layer.mouse_drag_callbacks]
+    dragging = [step for step in steps if step is not None]
+    for generator in dragging:
+        next(generator, None)
+    for kind, point in [*(("mouse_move", point) for point in points[1:]), ("mouse_release", points[-1])]:
+        event.type, event.position = kind, layer.data_to_world(point)
+        for generator in dragging:
+            next(generator, None)

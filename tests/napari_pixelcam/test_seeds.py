@@ -6,7 +6,6 @@ import time
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_pixelcam.controllers.seedstate import KEYS
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 
 
@@ -39,19 +38,6 @@ def test_brushes_make_the_layer_and_set_what_is_painted(bench):
     assert bench.seeds.state.brush == "eraser"
     bench.seeds.put_away()
     assert bench.seeds.state.brush is None
-
-
-def test_the_brush_keys_are_free_in_napari_and_work_on_the_layer(bench):
-    from app_model.types import KeyBinding
-
-    bench.seeds.take("eraser")
-    layer = bench.layer("seeds")
-    for brush in ("foreground", "background"):
-        binding = KeyBinding.from_str(KEYS[brush])
-        assert binding not in type(layer).class_keymap
-        assert binding not in ViewerModel.class_keymap
-        layer.keymap[binding](layer)
-        assert bench.seeds.state.brush == brush
 
 
 def test_painted_pixels_are_counted_and_saved_by_themselves(bench, user_folder):
