@@ -150,20 +150,40 @@ def test_a_forbidden_import_is_seen(source):
     assert "napari" in top_levels(imported_names(ast.parse(source)))
 
 
+OPTIONAL = {"pixelcam/export/dicom.py": "dicom"}
+"""Who may reach, from within functions, for the packages of which extra."""
+
+
+def requirement_names(lines: list[str]) -> set[str]:
+    return {re.sub(r"[-_.]+", "-", Requirement(line).name).lower() for line in lines}
+
+
 def test_whatever_is_imported_is_declared_as_a_dependency():
     """An undeclared package is there by somebody else's grace, until it is not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.sub(r"[-_.]+", "-", Requirement(line).name).lower() for line in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    base = requirement_names(project["dependencies"])
     distributions = importlib.metadata.packages_distributions()
     own = {"pixelcam", "napari_pixelcam"}
     undeclared = {}
     for path in [*CORE, *PLUGIN]:
         imported = top_levels(imported_names(ast.parse(path.read_text(encoding="utf-8"))))
+        declared = base | requirement_names(extras.get(OPTIONAL.get(relative(path), ""), []))
         for name in imported - own - set(sys.stdlib_module_names):
             homes = {re.sub(r"[-_.]+", "-", home).lower() for home in distributions.get(name, [name])}
             if not homes & declared:
                 undeclared.setdefault(name, relative(path))
     assert undeclared == {}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_extra_is_reached_for_only_when_it_is_needed(name):
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = requirement_names(project["optional-dependencies"][OPTIONAL[name]])
+    assert not extra & top_levels(imported_names(ast.Module(at_once, [])))
+    assert extra & top_levels(imported_names(tree))
 
 
 def test_the_top_level_manifest_leads_to_the_plugins_own():

@@ -73,6 +73,8 @@ class ImageAreas:
         The areas.
     scale, translate
         Level-0 pixels per pixel of the masks, and the centre of their pixel (0, 0) in level-0 pixels, (y, x).
+    model, reviewer
+        Which model drew them, or who did; the other is "".
     about
         Where they come from, as JSON values: written into the formats that have room for it.
     """
@@ -84,6 +86,8 @@ class ImageAreas:
     areas: tuple[Area, ...]
     scale: Pair = (1.0, 1.0)
     translate: Pair = (0.0, 0.0)
+    model: str = ""
+    reviewer: str = ""
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +103,8 @@ def areas_of_map(localization: Localization, threshold: float | None = None) -> 
         (Area(localization.predicted, region, FOREGROUND_COLOUR),),
         localization.scale,
         localization.translate,
-        {
+        model=localization.model.name,
+        about={
             "threshold": float(chosen),
             "model": {"name": localization.model.name, "sha256": localization.model.sha256},
             "classes": {name: float(p) for name, p in localization.classes.items()},
@@ -129,7 +134,8 @@ def areas_of_seeds(labels: NDArray[np.uint8], sidecar: SeedSidecar) -> ImageArea
         ),
         sidecar.scale,
         sidecar.translate,
-        json.loads(sidecar.to_json()),
+        reviewer=sidecar.reviewer,
+        about=json.loads(sidecar.to_json()),
     )
 
 
