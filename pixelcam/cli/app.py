@@ -15,6 +15,7 @@ from pixelcam.cli.doctor import doctor
 from pixelcam.cli.evaluate import evaluate
 from pixelcam.cli.export import export
 from pixelcam.cli.finetune import finetune
+from pixelcam.cli.import_ import import_
 from pixelcam.cli.localize import localize
 from pixelcam.cli.train import train
 
@@ -36,6 +37,7 @@ def _explanation(command: Callable[..., None]) -> str:
 
 for command in (localize, train, evaluate, finetune, export, doctor, demo):
     app.command(help=_explanation(command))(command)
+app.command("import", help=_explanation(import_))(import_)
 app.add_typer(models.app, name="models")
 
 

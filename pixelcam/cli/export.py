@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,29 +16,21 @@ from pixelcam.cli.inputs import is_folder, list_folder, refuse_same_stems
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import ConfigError, ImageError
 
-if TYPE_CHECKING:
-    from pixelcam.localize import Localization
-
 SEEDS_ENDING = ".seeds.json"
 
 
 class Format(StrEnum):
-    """What results can be written as."""
+    """What results and seeds can be written as."""
 
     GEOJSON = "geojson"
+    HISTOMICS = "histomics"
+    COCO = "coco"
     PNG = "png"
     MASK = "mask"
     NPZ = "npz"
     OME_TIFF = "ome-tiff"
-
-
-ENDINGS = {
-    Format.GEOJSON: ".geojson",
-    Format.PNG: ".fg.png",
-    Format.MASK: ".mask.png",
-    Format.NPZ: ".fg.npz",
-    Format.OME_TIFF: ".fg.ome.tif",
-}
+    OME_ZARR = "ome-zarr"
+    DICOM_SEG = "dicom-seg"
 
 
 def export(
@@ -56,8 +47,9 @@ def export(
 ) -> None:
     """Write results of localize, or exported seeds, in other formats; no model is needed.
 
-    Of results: geojson (regions at the threshold, for QuPath), mask (8-bit PNG, 255 in the regions), png
-    (8-bit map), npz (float map), ome-tiff (float map). Of seeds: png, npz, and geojson for QuPath.
+    Of results: regions at the threshold as geojson (for QuPath), histomics (for HistomicsUI), coco (runs, for
+    pycocotools) and mask (8-bit PNG, 255 in the regions); the map as ome-tiff, ome-zarr, npz (all float) and
+    png (8-bit); both as dicom-seg. Of seeds: png, npz, ome-zarr, geojson, histomics, coco and dicom-seg.
     Regions are cut at the threshold of the results, unless --threshold gives another.
     """
     sources = [source for path in paths for source in _sources(path)]
@@ -105,50 +97,26 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _export_seeds(sidecar: Path, out: Path, formats: list[Format]) -> list[Path]:
-    from pixelcam.export.areas import areas_of_seeds
-    from pixelcam.export.geojson import write_seed_geojson
-    from pixelcam.export.seeds import read_seed_record, write_seeds
+    from pixelcam.export import SEED_FORMATS, export_seeds
+    from pixelcam.export.seeds import read_seed_record
 
-    unfit = [form for form in formats if form not in (Format.PNG, Format.NPZ, Format.GEOJSON)]
+    unfit = [form for form in formats if form not in SEED_FORMATS]
     if unfit:
-        raise ConfigError(f"{sidecar} cannot be written as {unfit[0]}; seeds take png, npz and geojson.")
-    record = read_seed_record(sidecar)
-    stem = sidecar.name.removesuffix(SEEDS_ENDING)
-    written = []
-    arrays = [form.value for form in formats if form is not Format.GEOJSON]
-    if arrays:
-        described = replace(record.sidecar, image=replace(record.sidecar.image, path=str(record.image_path)))
-        written += write_seeds(out, record.labels, described, arrays)
-    if Format.GEOJSON in formats:
-        written.append(
-            write_seed_geojson(out / f"{stem}.seeds.geojson", areas_of_seeds(record.labels, record.sidecar))
+        *others, last = SEED_FORMATS
+        raise ConfigError(
+            f"{sidecar} cannot be written as {unfit[0]}; seeds take {', '.join(others)} and {last}."
         )
-    return written
-
-
-def _writer(form: Format) -> Callable[[Path, Localization, float], Path]:
-    """Return what writes a map in a format; only regions ask for the threshold."""
-    from pixelcam.export import arrays, maps, write_geojson
-
-    return {
-        Format.GEOJSON: write_geojson,
-        Format.MASK: arrays.write_mask_png,
-        Format.PNG: lambda path, found, threshold: maps.write_map_png(path, found),
-        Format.NPZ: lambda path, found, threshold: arrays.write_map_npz(path, found),
-        Format.OME_TIFF: lambda path, found, threshold: maps.write_foreground(path, found),
-    }[form]
+    record = read_seed_record(sidecar)
+    described = replace(record.sidecar, image=replace(record.sidecar.image, path=str(record.image_path)))
+    return export_seeds(out, record.labels, described, formats)
 
 
 def _export_result(summary: Path, out: Path, formats: list[Format], threshold: float | None) -> list[Path]:
-    from pixelcam.export import write_summary
+    from pixelcam.export import export_result, write_summary
     from pixelcam.export.reading import read_localization
 
     found = read_localization(summary)
-    written = []
-    for form in formats:
-        path = out / f"{summary.stem}{ENDINGS[form]}"
-        _writer(form)(path, found, found.threshold if threshold is None else threshold)
-        written.append(path)
+    written = export_result(out, found, formats, threshold, stem=summary.stem)
     replaced = out.resolve() == summary.parent.resolve() and threshold is not None
     if replaced and Format.GEOJSON in formats:  # regions and figures side by side must agree
         written.append(write_summary(summary, found, f"{summary.stem}.fg.ome.tif", threshold))

@@ -9,7 +9,9 @@ from pixelcam.export.atomic import atomic_path, atomic_paths, write_bytes, write
 
 if TYPE_CHECKING:
     from pixelcam.export.areas import FOREGROUND_COLOUR
+    from pixelcam.export.formats import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds
     from pixelcam.export.geojson import geojson_to_mask, write_geojson
+    from pixelcam.export.importing import read_labels
     from pixelcam.export.maps import write_foreground, write_map_png
     from pixelcam.export.regions import Polygon, foreground_regions
     from pixelcam.export.results import export_localization, safe_stem, summarize, write_summary
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOREGROUND_COLOUR",
+    "RESULT_FORMATS",
+    "SEED_FORMATS",
     "Polygon",
     "SeedCounts",
     "SeedImage",
@@ -26,8 +30,11 @@ __all__ = [
     "atomic_path",
     "atomic_paths",
     "export_localization",
+    "export_result",
+    "export_seeds",
     "foreground_regions",
     "geojson_to_mask",
+    "read_labels",
     "read_seeds",
     "safe_stem",
     "summarize",
@@ -42,7 +49,9 @@ __all__ = [
 
 _HOMES = {
     "areas": ("FOREGROUND_COLOUR",),
+    "formats": ("RESULT_FORMATS", "SEED_FORMATS", "export_result", "export_seeds"),
     "geojson": ("geojson_to_mask", "write_geojson"),
+    "importing": ("read_labels",),
     "maps": ("write_foreground", "write_map_png"),
     "regions": ("Polygon", "foreground_regions"),
     "results": ("export_localization", "safe_stem", "summarize", "write_summary"),

@@ -94,22 +94,28 @@ def write_seeds(
     if not formats or not set(formats) <= set(FORMATS):
         raise ConfigError(f"Seeds are written as png or npz, not as {', '.join(formats) or 'nothing'}.")
     values = _checked(np.asarray(labels), sidecar, sidecar.image.name)
-    stem = _free_stem(folder, sidecar.image)
+    stem = free_stem(folder, sidecar.image)
     described, written = _place_image(folder, stem, sidecar.image, image)
-    foreground, background = count_seeds(values)
     arrays = [folder / f"{stem}.seeds.{name}" for name in FORMATS if name in formats]
-    sidecar = replace(
-        sidecar,
-        image=described,
-        counts=SeedCounts(foreground, background),
-        file=arrays[0].name,
-        saved=sidecar.saved or datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
+    sidecar = replace(complete_sidecar(sidecar, values), image=described, file=arrays[0].name)
     with atomic_paths(folder / f"{stem}{_SIDECAR}", *arrays) as (new_sidecar, *new_arrays):
         for path in new_arrays:
             _save_labels(path, values)
         new_sidecar.write_text(sidecar.to_json(), encoding="utf-8")
     return [*written, *arrays, folder / f"{stem}{_SIDECAR}"]
+
+
+def complete_sidecar(sidecar: SeedSidecar, labels: NDArray[np.uint8]) -> SeedSidecar:
+    """Return a sidecar with the counts of these labels and, where it has none, the time.
+
+    Raises
+    ------
+    SeedsError
+        The labels are not of the image's size or hold other values than 0, 1, 2.
+    """
+    counts = SeedCounts(*count_seeds(_checked(np.asarray(labels), sidecar, sidecar.image.name)))
+    saved = sidecar.saved or datetime.now().astimezone().isoformat(timespec="seconds")
+    return replace(sidecar, counts=counts, saved=saved)
 
 
 def read_seeds(folder: str | Path) -> list[SeedRecord]:
@@ -156,10 +162,8 @@ def read_seed_record(path: Path) -> SeedRecord:
     sidecar = SeedSidecar.from_json(text, str(path))
     array = path.parent / Path(sidecar.file).name
     labels = _checked(_load_labels(array), sidecar, str(array))
-    foreground, background = count_seeds(labels)
-    return SeedRecord(
-        labels, replace(sidecar, counts=SeedCounts(foreground, background)), _find_image(path, sidecar.image)
-    )
+    counts = SeedCounts(*count_seeds(labels))
+    return SeedRecord(labels, replace(sidecar, counts=counts), _find_image(path, sidecar.image))
 
 
 def _checked(labels: NDArray[Any], sidecar: SeedSidecar, subject: str) -> NDArray[np.uint8]:
@@ -200,7 +204,7 @@ def _find_image(sidecar_path: Path, image: SeedImage) -> Path:
     )
 
 
-def _free_stem(folder: Path, image: SeedImage) -> str:
+def free_stem(folder: Path, image: SeedImage) -> str:
     """Return the stem of this image's seeds: its name, unless that is another image's already."""
     stem = safe_stem(image.name)
     for candidate in (stem, f"{stem}-{image.fingerprint[:8]}"):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from pixelcam.export import (
@@ -66,6 +67,54 @@ def test_every_format_holds_the_same_map(command, results, tmp_path):
         assert arrays["mpp"] == 0.5
 
 
+def test_every_other_format_holds_the_same_map_or_regions(command, results, tmp_path):
+    pytest.importorskip("highdicom")
+    out = tmp_path / "out"
+    options = [part for name in ("histomics", "coco", "ome-zarr", "dicom-seg") for part in ("--format", name)]
+    ending = command("export", results, "--out", out, *options, "--threshold", 0.8)
+    assert (ending.code, ending.out, ending.err) == (0, "", "")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "tissue.coco.json",
+        "tissue.fg.dcm",
+        "tissue.fg.ome.zarr",
+        "tissue.histomics.json",
+        "tissue.regions.dcm",
+    ]
+    np.testing.assert_array_equal(geojson_to_mask(out / "tissue.histomics.json", (30, 40)), RAMP >= 0.8)
+    annotation = json.loads((out / "tissue.coco.json").read_text())["annotations"][0]
+    assert annotation["area"] == (RAMP >= 0.8).sum()
+    np.testing.assert_array_equal(zarr.open_group(out / "tissue.fg.ome.zarr", mode="r")["0"], RAMP)
+    import highdicom
+
+    regions = highdicom.seg.segread(out / "tissue.regions.dcm").get_total_pixel_matrix()
+    np.testing.assert_array_equal(regions[..., 0], RAMP >= 0.8)
+    values = highdicom.seg.segread(out / "tissue.fg.dcm").get_total_pixel_matrix()
+    np.testing.assert_allclose(values[..., 0], RAMP, atol=0.002)
+
+
+def test_dicom_without_a_pixel_size_is_one_sentence(command, tmp_path):
+    export_localization(localization(mpp=None), tmp_path / "results")
+    ending = command("export", tmp_path / "results", "--out", tmp_path / "out", "--format", "dicom-seg")
+    assert ending.failed_with("pixel size of tissue", "--mpp")
+
+
+def test_seeds_carry_their_sidecar_in_every_format(command, seeds, tmp_path):
+    out = tmp_path / "out"
+    options = [part for name in ("geojson", "histomics", "coco", "ome-zarr") for part in ("--format", name)]
+    assert command("export", seeds, "--out", out, *options).code == 0
+    kept = read_seeds(seeds)[0].sidecar
+    carried = [
+        json.loads((out / "tissue.seeds.geojson").read_text())["pixelcam"],
+        json.loads((out / "tissue.seeds.histomics.json").read_text())["attributes"]["pixelcam"],
+        json.loads((out / "tissue.seeds.coco.json").read_text())["info"]["pixelcam"],
+        zarr.open_group(out / "tissue.seeds.ome.zarr", mode="r").attrs["pixelcam"],
+    ]
+    for each in carried:
+        assert each["image"]["fingerprint"] == kept.image.fingerprint
+        assert each["counts"] == {"foreground": 35, "background": 60}
+        assert each["saved"] == kept.saved
+
+
 def test_a_new_threshold_needs_no_model(command, results, tmp_path):
     out = tmp_path / "out"
     assert command("export", results, "--out", out, "--format", "mask", "--threshold", 0.9).code == 0
@@ -118,7 +167,7 @@ def test_seeds_moved_elsewhere_can_be_read_there(command, seeds, tmp_path):
 
 def test_seeds_have_no_map_to_write(command, seeds, tmp_path):
     ending = command("export", seeds, "--out", tmp_path / "out", "--format", "ome-tiff")
-    assert ending.failed_with("seeds", "png, npz and geojson")
+    assert ending.failed_with("seeds", "png, npz, geojson, histomics, coco, ome-zarr and dicom-seg")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,0 +1,149 @@
+"""Every format that results and seeds leave in, by the name that people choose it by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelcam.errors import ConfigError
+from pixelcam.export.areas import areas_of_map, areas_of_seeds
+from pixelcam.export.arrays import write_map_npz, write_mask_png
+from pixelcam.export.atomic import write_text
+from pixelcam.export.coco import write_coco
+from pixelcam.export.dicom import write_dicom_areas, write_dicom_map
+from pixelcam.export.geojson import write_geojson, write_seed_geojson
+from pixelcam.export.histomics import write_histomics
+from pixelcam.export.maps import write_foreground, write_map_png
+from pixelcam.export.ngff import write_map_zarr, write_seeds_zarr
+from pixelcam.export.results import safe_stem
+from pixelcam.export.seeds import FORMATS, complete_sidecar, free_stem, write_seeds
+
+if TYPE_CHECKING:
+    from pixelcam.export.sidecar import SeedSidecar
+    from pixelcam.localize import Localization
+
+_ResultWriter = Callable[[Path, "Localization", float], object]
+_SeedWriter = Callable[[Path, NDArray[np.uint8], "SeedSidecar"], object]
+
+RESULT_WRITERS: Mapping[str, tuple[tuple[str, _ResultWriter], ...]] = {
+    "geojson": ((".geojson", write_geojson),),
+    "histomics": ((".histomics.json", lambda path, found, t: write_histomics(path, areas_of_map(found, t))),),
+    "coco": ((".coco.json", lambda path, found, t: write_coco(path, areas_of_map(found, t))),),
+    "mask": ((".mask.png", write_mask_png),),
+    "png": ((".fg.png", lambda path, found, t: write_map_png(path, found)),),
+    "npz": ((".fg.npz", lambda path, found, t: write_map_npz(path, found)),),
+    "ome-tiff": ((".fg.ome.tif", lambda path, found, t: write_foreground(path, found)),),
+    "ome-zarr": ((".fg.ome.zarr", lambda path, found, t: write_map_zarr(path, found)),),
+    "dicom-seg": (
+        (".fg.dcm", lambda path, found, t: write_dicom_map(path, found)),
+        (".regions.dcm", lambda path, found, t: write_dicom_areas(path, areas_of_map(found, t))),
+    ),
+}
+"""The endings of the files that a format of results has, and what writes each at a threshold."""
+
+SEED_WRITERS: Mapping[str, tuple[tuple[str, _SeedWriter], ...]] = {
+    "geojson": ((".geojson", lambda path, *seeds: write_seed_geojson(path, areas_of_seeds(*seeds))),),
+    "histomics": ((".histomics.json", lambda path, *seeds: write_histomics(path, areas_of_seeds(*seeds))),),
+    "coco": ((".coco.json", lambda path, *seeds: write_coco(path, areas_of_seeds(*seeds))),),
+    "ome-zarr": ((".ome.zarr", write_seeds_zarr),),
+    "dicom-seg": (
+        (".dcm", lambda path, *seeds: write_dicom_areas(path, areas_of_seeds(*seeds))),
+        # The other formats have room for the sidecar within.
+        (".dcm.json", lambda path, labels, sidecar: write_text(path, sidecar.to_json())),
+    ),
+}
+"""The same of seeds, whose endings follow ``.seeds``; beside the arrays that `write_seeds` knows."""
+
+SEED_FORMATS = (*FORMATS, *SEED_WRITERS)
+RESULT_FORMATS = tuple(RESULT_WRITERS)
+
+
+def export_result(
+    folder: str | Path,
+    localization: Localization,
+    formats: Iterable[str],
+    threshold: float | None = None,
+    stem: str | None = None,
+) -> list[Path]:
+    """Write a localization in some formats.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    localization
+        The result.
+    formats
+        Of `RESULT_FORMATS`.
+    threshold
+        Between 0 and 1, for formats of regions; the model's own where None.
+    stem
+        What file names begin with; the image's name where None.
+
+    Returns
+    -------
+    list[Path]
+        The files, in the order of the formats.
+
+    Raises
+    ------
+    ConfigError
+        A format is unknown or lacks what it needs.
+    OutputError
+        A file cannot be written.
+    """
+    chosen = localization.threshold if threshold is None else threshold
+    stem = safe_stem(localization.image_name) if stem is None else stem
+    written = []
+    for name in formats:
+        if name not in RESULT_WRITERS:
+            raise ConfigError(f"Results cannot be written as {name}; choose {_listed(RESULT_FORMATS)}.")
+        for ending, write in RESULT_WRITERS[name]:
+            path = Path(folder) / f"{stem}{ending}"
+            write(path, localization, chosen)
+            written.append(path)
+    return written
+
+
+def export_seeds(
+    folder: str | Path,
+    labels: NDArray[np.uint8],
+    sidecar: SeedSidecar,
+    formats: Iterable[str],
+    image: NDArray[np.uint8] | None = None,
+) -> list[Path]:
+    """Write one image's seeds in some formats, each with all that the sidecar says.
+
+    "png" and "npz" have the sidecar beside them, see `write_seeds`, which explains the parameters too. The
+    other formats carry it within.
+
+    Raises
+    ------
+    ConfigError
+        A format is unknown or lacks what it needs.
+    SeedsError, OutputError
+        As `write_seeds`.
+    """
+    folder, formats = Path(folder), list(formats)
+    for name in formats:
+        if name not in SEED_FORMATS:
+            raise ConfigError(f"Seeds cannot be written as {name}; choose {_listed(SEED_FORMATS)}.")
+    arrays = [name for name in formats if name in FORMATS]
+    written = write_seeds(folder, labels, sidecar, arrays, image) if arrays else []
+    described = complete_sidecar(sidecar, labels)
+    stem = free_stem(folder, sidecar.image)
+    for name in formats:
+        for ending, write in SEED_WRITERS.get(name, ()):
+            path = folder / f"{stem}.seeds{ending}"
+            write(path, labels, described)
+            written.append(path)
+    return written
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
