@@ -5,6 +5,7 @@ from pixelcam.review.entries import STATUSES, ImageEntry, ProjectEvent, UsedMode
 from pixelcam.review.journal import KINDS, Save
 from pixelcam.review.opened import is_project
 from pixelcam.review.project import Project
+from pixelcam.review.rescue import RescueReport, rescue
 
 __all__ = [
     "DATABASE",
@@ -14,8 +15,10 @@ __all__ = [
     "ImageEntry",
     "Project",
     "ProjectEvent",
+    "RescueReport",
     "Save",
     "UsedModel",
     "UsedRun",
     "is_project",
+    "rescue",
 ]

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import psutil
 
 from pixelcam.errors import OutputError, PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
-from pixelcam.review.schema import APPLICATION, check_version, migrate
+from pixelcam.review.schema import check_version, migrate
 
 DATABASE = "project.sqlite"
 BUSY_SECONDS = 10.0
@@ -51,6 +51,8 @@ class Database:
     ----------
     lock
         Held by whoever does several things that belong together.
+    on_return
+        Called when a lost connection is to be made anew.
     """
 
     def __init__(self, folder: Path, read_only: bool) -> None:
@@ -62,6 +64,7 @@ class Database:
         self._inode: tuple[int, int] | None = None
         self._identity = ""
         self._closed = False
+        self.on_return: Callable[[], None] = lambda: None
         self._connect()
 
     @property
@@ -142,6 +145,7 @@ class Database:
             if self._inode is not None and (status.st_dev, status.st_ino) != self._inode:
                 self._drop()
         if self._connection is None:
+            self.on_return()
             self._connect()
         assert self._connection is not None
         return self._connection
@@ -206,6 +210,11 @@ class Database:
 def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
     """Return an error of SQLite as one sentence that says what to do."""
     name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_IOERR"):  # which does not tell a used-up quota from a drive that is gone
+        return OutputError(
+            f"{path} cannot be used: the disk or quota is full, or the drive has failed; free some space or "
+            "check the drive, what was saved before is kept."
+        )
     code = next((number for start, number in _ERRNO.items() if name.startswith(start)), None)
     if code is not None:
         found = output_error(path, OSError(code, ""))
@@ -215,19 +224,18 @@ def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
         return OutputError(f"{path} is kept busy by another program; try again in a moment.")
     if name.startswith("SQLITE_CANTOPEN"):
         return ProjectError(f"{path} cannot be opened; check that it is there and that you may read it.")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, sqlite3.DatabaseError):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return DamagedError(
             f"The database of the project {path.parent} is damaged ({error}); run "
             f"`pixelcam review rescue {path.parent}` to save what can be read."
         )
-    return ProjectError(f"{path} could not be used: {error}.")
+    return ProjectError(f"{path} could not be used ({error}); copy the project aside and report this.")
 
 
 _ERRNO = {
     "SQLITE_FULL": errno.ENOSPC,
     "SQLITE_READONLY": errno.EROFS,
     "SQLITE_PERM": errno.EACCES,
-    "SQLITE_IOERR": errno.EIO,
 }
 
 
@@ -293,7 +301,7 @@ def on_network(folder: Path) -> bool:
 
 def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
     """Return the project's identity after looking whether the database is sound and of a known version."""
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 and _is_empty(connection):
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         raise DamagedError(
             f"The database of the project {path.parent} is empty; run `pixelcam review rescue {path.parent}` "
             "to save what can be read."
@@ -309,7 +317,3 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
         migrate(connection, version)
     row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
     return str(row[0]) if row else ""
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return int(connection.execute("PRAGMA application_id").fetchone()[0]) != APPLICATION

@@ -112,6 +112,11 @@ class ReviewerLock:
             with suppress(OSError):  # whoever comes next will merely not be told who it is
                 self._note.write_text(json.dumps(asdict(holder)), encoding="utf-8")
 
+    def take_again(self) -> None:
+        """Take the lock anew, which a drive that was away may have dropped."""
+        self.release()
+        self.take()
+
     def release(self) -> None:
         """Give the name free."""
         if self._lock.is_locked:

@@ -16,9 +16,10 @@ from pixelcam.errors import CancelledError, ImageError, OutputError, PixelCAMErr
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.export.atomic import output_error
 from pixelcam.review import database, images, journal, records
-from pixelcam.review.database import DATABASE, Database
+from pixelcam.review.database import DATABASE, DamagedError, Database
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only
+from pixelcam.review.rescue import rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
 from pixelcam.slides import open_slide
 
@@ -36,6 +37,9 @@ class OpenProject:
         self._lock = lock
         try:
             self._database = Database(folder, read_only=lock is None)
+            if lock is not None:
+                # A share that comes back may have forgotten who held the name.
+                self._database.on_return = lock.take_again
             self._seeds = SeedStore(self._database, folder)
             with self._database.reading() as connection:
                 row = connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
@@ -91,8 +95,11 @@ class OpenProject:
         ------
         ProjectLockedError
             Somebody works in it under that name; it can be opened read-only or under another.
+        DamagedError
+            The database was damaged. What could be read was saved, as the error tells: open it again. A
+            project that is opened read-only is left as it is.
         ProjectError
-            There is no project, it is of a newer version, or damaged (`DamagedError`).
+            There is no project, or it is of a newer version.
         """
         folder, reviewer = Path(folder).absolute(), checked_reviewer(reviewer)
         if not is_project(folder):
@@ -107,7 +114,12 @@ class OpenProject:
             except OutputError as error:
                 if not is_read_only(error):
                     raise
-        return cls(folder, reviewer, lock)
+        try:
+            return cls(folder, reviewer, lock)
+        except DamagedError:
+            if lock is None:
+                raise
+            raise DamagedError(str(rescue(folder))) from None
 
     def close(self) -> None:
         """Give the name free; to be killed instead loses nothing."""
@@ -295,7 +307,7 @@ class OpenProject:
                 number = found
         own = number == self._reviewer_id and not self.read_only
         shape = (int(row["grid_height"]), int(row["grid_width"]))
-        return Canvas(id, number, reviewer or self.reviewer, shape, row["fingerprint"], own)
+        return Canvas(id, number, reviewer or self.reviewer, shape, own)
 
     def _unknown(self, id: int) -> ProjectError:
         return ProjectError(f"The project {self.folder} holds no image of the number {id}; look at its list.")

@@ -34,8 +34,6 @@ class Canvas:
         The reviewer's name.
     shape
         (height, width) of the seed grid.
-    fingerprint
-        Of the image.
     own
         Whether this process is the one that writes them.
     """
@@ -44,7 +42,6 @@ class Canvas:
     reviewer: int
     name: str
     shape: tuple[int, int]
-    fingerprint: str
     own: bool
 
 
@@ -209,7 +206,7 @@ class SeedStore:
             self._pictures[key] = SeedPicture(
                 image_folder(self._folder, canvas.image) / f"seeds-{slug(canvas.name)}.zarr",
                 canvas.shape,
-                {"pixelcam": {"reviewer": canvas.name, "fingerprint": canvas.fingerprint}},
+                {"pixelcam": {"reviewer": canvas.name, "number": canvas.reviewer}},
             )
         return self._pictures[key]
 
