@@ -41,7 +41,7 @@ def bind_seeds(keys: Keys, tools: ToolsController) -> None:
     keys.add("undo", "Ctrl+Z", SEEDS, "Undo", seeds.undo)
     keys.add("redo", "Ctrl+Shift+Z", SEEDS, "Redo", seeds.redo)
     keys.add("propose", "Shift+P", SEEDS, "Propose seeds where the map is sure", seeds.propose)
-    keys.add("clear", "Shift+E", SEEDS, "Clear all seeds of the image (one undo step)", tools.clear)
+    keys.add("clear", "Shift+E", SEEDS, "Clear all seeds of the image", tools.clear)
 
     def on_seeds(record: ImageRecord) -> None:
         if record.seeds is not None:  # napari's own keys of these would act on the brush, not on the tool
@@ -80,7 +80,7 @@ def bind_views(keys: Keys, views: ViewsController, comparison: ComparisonControl
         "divider left",
         "Shift+Left",
         VIEW,
-        "Divider left (it follows the pointer while Shift is held)",
+        "Divider left; with Shift it follows the pointer",
         partial(comparison.move_divider, -STEP),
     )
     keys.add("divider right", "Shift+Right", VIEW, "Divider right", partial(comparison.move_divider, STEP))

@@ -1,4 +1,4 @@
-"""Arithmetic on seed layers: their content, and filling them without overwriting."""
+"""Seed layers: making them, arithmetic on their content, and filling them without overwriting."""
 
 from __future__ import annotations
 
@@ -6,16 +6,38 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_pixelcam.images import microns_per_pixel
+from napari_pixelcam.alignment import overlay_transform
+from napari_pixelcam.images import KEY, microns_per_pixel, source_of
+from napari_pixelcam.palette import seed_colormap
+from pixelcam.seeds.grid import seed_grid
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_pixelcam.controllers.session import ImageRecord
 
 BACKGROUND, FOREGROUND = 1, 2
+
+
+def new_layer(record: ImageRecord) -> Labels:
+    """Return an empty seed layer for a record's image, and note its grid in the record.
+
+    Raises
+    ------
+    ImageError
+        The layer is not one plain two-dimensional image.
+    """
+    grid = seed_grid([tuple(level.shape[:2]) for level in source_of(record.layer).levels])
+    record.seeds_level, record.seeds_scale, record.seeds_translate = grid.level, grid.scale, grid.translate
+    return Labels(
+        np.zeros(grid.shape, np.uint8),
+        name=f"{record.name} · seeds",
+        colormap=seed_colormap(),
+        opacity=0.9,
+        metadata={KEY: {"role": "seeds", "of": record.name}},
+        **overlay_transform(record.layer, grid.scale, grid.translate),
+    )
 
 
 def checksum(layer: Labels) -> int:

@@ -112,11 +112,16 @@ class LocalizeController:
             )
             return
         record.slide, record.fingerprint = slide, fingerprint
-        record.previous, record.result = record.result, maps
+        record.previous = record.result
+        self.show(record, maps)
+        self.finished.emit(record)
+
+    def show(self, record: ImageRecord, maps: MapResult) -> None:
+        """Put a record's maps into the viewer, new ones or kept ones."""
+        record.result = maps
         show_maps(self.session.viewer, record, self.session.preferences.opacity)
         self.changed.emit()
         self.session.localized.emit(record)
-        self.finished.emit(record)
 
     def _failed(self, name: str, error: Exception) -> None:
         self._task = None

@@ -13,23 +13,21 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_pixelcam import seedfiles
-from napari_pixelcam.alignment import overlay_transform
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.autosave import Autosaver, Save
 from napari_pixelcam.controllers.seedstate import LARGEST_BRUSH, Brush, SeedState, brush_of
-from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
-from napari_pixelcam.images import KEY, LayerSource, slide_of, source_of
-from napari_pixelcam.palette import seed_colormap
+from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.images import LayerSource, slide_of, source_of
+from napari_pixelcam.keeping import FolderKeeper, Keeper, Kept, project_image
 from napari_pixelcam.seedgrid import (
     BACKGROUND,
     FOREGROUND,
     checksum,
     fill_unlabelled,
+    new_layer,
     onto_seed_grid,
 )
 from pixelcam.errors import PixelCAMError, SeedsError
-from pixelcam.seeds.grid import seed_grid
 from pixelcam.slides import Slide
 
 RECOUNT = 0.1
@@ -64,6 +62,8 @@ class SeedsController:
         self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
         self._warned: WeakSet[ImageRecord] = WeakSet()
         self._touched: dict[ImageRecord, float] = {}
+        self._kinds: WeakKeyDictionary[ImageRecord, str] = WeakKeyDictionary()
+        self.keeper: Keeper = FolderKeeper(session)
         self._proposals = 0
         self.brush_size = session.preferences.brush_size
         session.image_changed.connect(self._on_image)
@@ -179,6 +179,7 @@ class SeedsController:
         if not self.session.holds(record) or record.result is None:
             return
         layer = self._layer(record)
+        self.note_kind(record, "proposal")
         added = fill_unlabelled(layer, onto_seed_grid(proposal, layer.data.shape, record))
         self._touch(record)
         self.proposed.emit(added)
@@ -192,6 +193,7 @@ class SeedsController:
         record = self.session.record
         if record is not None and record.seeds is not None:
             record.seeds.undo()
+            self.note_kind(record, "undo")
             self._touch(record)
 
     def redo(self) -> None:
@@ -199,6 +201,7 @@ class SeedsController:
         record = self.session.record
         if record is not None and record.seeds is not None:
             record.seeds.redo()
+            self.note_kind(record, "redo")
             self._touch(record)
 
     def correct_label(self, label: str | None) -> None:
@@ -217,27 +220,19 @@ class SeedsController:
     def _layer(self, record: ImageRecord) -> Labels:
         """Return the seed layer; a new one gets back what is on disk, as after the user deleted the layer."""
         if record.seeds is None:
-            self._make_layer(record)
-            self._identify(record, again=True)
+            if project_image(record) is not None and record.slide is not None:
+                # At once: what is painted before the project's seeds are back would be taken for all of them.
+                kept = self.keeper.find(record, record.slide)
+                assert kept is not None
+                self.adopt(record, kept)
+            else:
+                self._make_layer(record)
+                self._identify(record, again=True)
         assert record.seeds is not None
         return record.seeds
 
     def _make_layer(self, record: ImageRecord) -> Labels:
-        source = source_of(record.layer)
-        grid = seed_grid([tuple(level.shape[:2]) for level in source.levels])
-        record.seeds_level, record.seeds_scale, record.seeds_translate = (
-            grid.level,
-            grid.scale,
-            grid.translate,
-        )
-        layer = Labels(
-            np.zeros(grid.shape, np.uint8),
-            name=layer_name(record.name, "seeds"),
-            colormap=seed_colormap(),
-            opacity=0.9,
-            metadata={KEY: {"role": "seeds", "of": record.name}},
-            **overlay_transform(record.layer, record.seeds_scale, record.seeds_translate),
-        )
+        layer = new_layer(record)
         layer.brush_size = self.brush_size
         layer.selected_label = FOREGROUND
         record.seeds = layer
@@ -247,14 +242,22 @@ class SeedsController:
             getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
         for name in ("mode", "selected_label", "brush_size"):
             getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
-        self._sums[record] = checksum(layer)
-        self._counts[record] = (0, 0)
+        self._count(record, layer)
         self.session.seeds_changed.emit(record)
         return layer
+
+    def _count(self, record: ImageRecord, layer: Labels) -> None:
+        self._sums[record] = checksum(layer)
+        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
+        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
 
     def _on_painted(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
         if record.seeds is layer:
             self._touch(record)
+
+    def note_kind(self, record: ImageRecord, kind: str) -> None:
+        """Say what the change is that was just made, for a project's journal."""
+        self._kinds[record] = kind
 
     def _touch(self, record: ImageRecord) -> None:
         self._touched[record] = time.monotonic()
@@ -273,13 +276,10 @@ class SeedsController:
         layer = record.seeds
         if layer is None:
             return
-        total = checksum(layer)
-        if total == self._sums.get(record):
+        if checksum(layer) == self._sums.get(record):
             self._emit()
             return
-        self._sums[record] = total
-        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
-        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
+        self._count(record, layer)
         if record.started is None:
             record.started = datetime.now().astimezone().isoformat(timespec="seconds")
         self._mark(record)
@@ -296,16 +296,10 @@ class SeedsController:
     def _prepare_save(self, record: ImageRecord) -> Save:
         if record.seeds is None:
             return lambda: None
-        labels = np.array(record.seeds.data, copy=True)
+        labels, kind = np.array(record.seeds.data, copy=True), self._kinds.pop(record, "stroke")
         source = source_of(record.layer)
-
-        def save() -> None:
-            # A stroke may come before the image has been read and known; then that is done here.
-            slide = record.slide or slide_of(source)
-            folder = seedfiles.autosave_folder(self.session, slide.fingerprint)
-            seedfiles.save(folder, labels, seedfiles.make_sidecar(record, slide), slide)
-
-        return save
+        # A stroke may come before the image has been read and known; then that is done as it is saved.
+        return self.keeper.saving(record, lambda: record.slide or slide_of(source), labels, kind)
 
     def _on_saved(self, record: Any, moment: datetime) -> None:
         self._saved[record] = moment
@@ -328,7 +322,7 @@ class SeedsController:
 
     def _identify(self, record: ImageRecord, *, again: bool = False) -> None:
         """Find out in the background which image this is, and whether seeds of it are on disk."""
-        if self.session.catalogue is None:
+        if self.session.catalogue is None or project_image(record) is not None:
             return
         try:
             source = source_of(record.layer)
@@ -339,18 +333,18 @@ class SeedsController:
             return
         self._identified[record] = source
         self.session.background.submit(
-            partial(self._look_up, source),
+            partial(self._look_up, record, source),
             done=partial(self._take_up, record, source),
             failed=lambda error: None,  # Localize says what is wrong with it
         )
 
     def _look_up(
-        self, source: LayerSource, task: Task
-    ) -> tuple[Slide, str, seedfiles.Kept | SeedsError | None]:
+        self, record: ImageRecord, source: LayerSource, task: Task
+    ) -> tuple[Slide, str, Kept | SeedsError | None]:
         slide = slide_of(source)
         fingerprint = slide.fingerprint
         try:
-            return slide, fingerprint, seedfiles.find_kept(self.session, fingerprint)
+            return slide, fingerprint, self.keeper.find(record, slide)
         except SeedsError as error:
             return slide, fingerprint, error
 
@@ -358,7 +352,7 @@ class SeedsController:
         self,
         record: ImageRecord,
         source: LayerSource,
-        found: tuple[Slide, str, seedfiles.Kept | SeedsError | None],
+        found: tuple[Slide, str, Kept | SeedsError | None],
     ) -> None:
         if not self.session.holds(record) or not source.is_of(record.layer):
             return
@@ -368,25 +362,28 @@ class SeedsController:
                 self._warned.add(record)
                 self.session.notified.emit("warning", str(kept))
             return
-        if kept is None or not (kept.labels.any() or kept.sidecar.corrected_label):
-            return
+        if kept is not None and (kept.labels.any() or kept.label):
+            added = self.adopt(record, kept)
+            if added:
+                self.restored.emit(record, added)
+
+    def adopt(self, record: ImageRecord, kept: Kept) -> int:
+        """Put what was kept of an image under what is painted; return how many seed pixels that added."""
         made = record.seeds is None
         chosen = self.session.viewer.layers.selection.active
         layer = record.seeds or self._make_layer(record)
         if made:
             self.session.viewer.layers.selection.active = chosen
         if layer.data.shape != kept.labels.shape:
-            return
+            return 0
         added = fill_unlabelled(layer, kept.labels)
         if made:
             layer._reset_history()  # what came from disk is where this session begins
         if record.corrected_label is None:
-            record.corrected_label = kept.sidecar.corrected_label
-        record.started = record.started or kept.sidecar.started
-        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
-        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
-        self._sums[record] = checksum(layer)
-        self._saved.setdefault(record, kept.saved)
-        if added:
-            self.restored.emit(record, added)
+            record.corrected_label = kept.label
+        record.started = record.started or kept.started
+        self._count(record, layer)
+        if kept.saved is not None:
+            self._saved.setdefault(record, kept.saved)
         self._emit()
+        return added

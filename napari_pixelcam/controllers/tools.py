@@ -163,6 +163,7 @@ class ToolsController:
             scores = _scores_at(record, area.corner, area.mask.shape)
             above = scores >= _threshold(record)
             area = filling.Area(area.corner, area.mask & (above if self.kind == "foreground" else ~above))
+        self.seeds.note_kind(record, "fill")
         changed = filling.write(record.seeds, area, _LABELS[self.kind])
         if not changed:
             side = "at or above" if self.kind == "foreground" else "below"
@@ -221,6 +222,7 @@ class ToolsController:
             (record.seeds_scale, record.seeds_translate),
             record.seeds.data.shape,
         )
+        self.seeds.note_kind(record, "fill")
         if not filling.write(record.seeds, area, _LABELS[kind]):
             self.session.notified.emit("info", "This region was accepted already.")
 
@@ -230,6 +232,7 @@ class ToolsController:
         if record is None or record.seeds is None:
             return
         area = filling.Area((0, 0), np.asarray(record.seeds.data) != 0)
+        self.seeds.note_kind(record, "clear")
         count = filling.write(record.seeds, area, 0)
         if count:
             self.session.notified.emit("info", f"{count:,} seed pixels cleared; Undo brings them back.")

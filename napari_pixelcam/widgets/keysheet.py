@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_pixelcam.keys import Key, Keys
@@ -56,7 +56,7 @@ class KeySheet(QDialog):
             f"QDialog, QScrollArea, QScrollArea > QWidget > QWidget {{ background: {tones.ground.name()}; }}"
             f" QLabel {{ color: {tones.text.name()}; background: transparent; }}"
         )
-        self._fit(page, foot)
+        self._page, self._foot = page, foot
 
     def _group(self, title: str, lines: list[Key]) -> QGridLayout:
         grid = QGridLayout()
@@ -76,13 +76,15 @@ class KeySheet(QDialog):
         grid.setContentsMargins(0, 0, 0, 12)
         return grid
 
-    def _fit(self, page: QWidget, foot: QWidget) -> None:
+    def showEvent(self, event: QShowEvent) -> None:
         """Be as large as the page where the screen has room for it, and else scroll."""
-        self.ensurePolished()
-        wanted = page.sizeHint()
-        room = self.screen().availableGeometry().size() * 0.95
-        height = wanted.height() + foot.sizeHint().height() + 40
-        self.resize(min(wanted.width() + 48, room.width()), min(height, room.height()))
+        super().showEvent(event)
+        wanted = self._page.sizeHint()  # only now in the theme's font
+        room = self.screen().availableGeometry()
+        width = min(wanted.width() + 48, int(room.width() * 0.97))
+        height = min(wanted.height() + self._foot.sizeHint().height() + 44, int(room.height() * 0.97))
+        self.resize(width, height)
+        self.move(room.center().x() - width // 2, room.center().y() - height // 2)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Close with the key that opened it."""

@@ -1,0 +1,142 @@
+"""Where seeds are kept as they are made: a folder of the user's, or the project that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pixelcam import seedfiles
+from napari_pixelcam.images import KEY
+from pixelcam.errors import OutputError
+
+if TYPE_CHECKING:
+    from napari_pixelcam.controllers.session import ImageRecord, Session
+    from pixelcam.review import Project
+    from pixelcam.slides import Slide
+
+PROJECT_IMAGE = "project_image"
+"""Where in a layer's metadata stands which image of the open project it shows."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is known of an image from before.
+
+    Parameters
+    ----------
+    labels
+        (h, w) uint8 of the seed grid.
+    label
+        What the reviewer said of the image's class.
+    started
+        When the first seed was painted, in ISO 8601.
+    saved
+        When the seeds were last written, `None` where they never were.
+    """
+
+    labels: NDArray[np.uint8]
+    label: str | None
+    started: str | None
+    saved: datetime | None
+
+
+class Keeper(Protocol):
+    """Something that keeps seeds and finds them again."""
+
+    def find(self, record: ImageRecord, slide: Slide) -> Kept | None:
+        """Return what is kept of an image; may take a while."""
+        ...
+
+    def saving(
+        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+    ) -> Callable[[], None]:
+        """Return the function that writes an image's seeds and label; it runs in another thread.
+
+        `slide` reads the image, where the saving needs it; `kind` is what the reviewer did, as a project's
+        journal words it.
+        """
+        ...
+
+
+class FolderKeeper:
+    """Keeps each image's seeds in a folder of the user's, named by the image's fingerprint."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, record: ImageRecord, slide: Slide) -> Kept | None:
+        """Return the latest autosaved seeds."""
+        found = seedfiles.find_kept(self._session, slide.fingerprint)
+        if found is None:
+            return None
+        sidecar = found.sidecar
+        return Kept(found.labels, sidecar.corrected_label, sidecar.started, found.saved)
+
+    def saving(
+        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+    ) -> Callable[[], None]:
+        """Write PNG and sidecar."""
+
+        def save() -> None:
+            of = slide()
+            folder = seedfiles.autosave_folder(self._session, of.fingerprint)
+            seedfiles.save(folder, labels, seedfiles.make_sidecar(record, of), of)
+
+        return save
+
+
+class ProjectKeeper:
+    """Keeps the seeds of a project's images in the project, and of others where they were kept before.
+
+    Parameters
+    ----------
+    project
+        The open project.
+    others
+        Who keeps the rest.
+    """
+
+    def __init__(self, project: Project, others: Keeper) -> None:
+        self._project, self._others = project, others
+
+    def find(self, record: ImageRecord, slide: Slide) -> Kept | None:
+        """Return the reviewer's seeds and label in the project."""
+        id = project_image(record)
+        return self._others.find(record, slide) if id is None else kept_in(self._project, id)
+
+    def saving(
+        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+    ) -> Callable[[], None]:
+        """Journal what has changed."""
+        id, label, project = project_image(record), record.corrected_label, self._project
+        if id is None:
+            return self._others.saving(record, slide, labels, kind)
+
+        def save() -> None:
+            if project.read_only:
+                raise OutputError(
+                    "The project is open read-only; open it under a reviewer's name of its own to change it."
+                )
+            project.write_changes(id, labels, kind)
+            project.set_label(id, label)
+
+        return save
+
+
+def project_image(record: ImageRecord) -> int | None:
+    """Return the number that an image has in the open project, `None` where it is not of it."""
+    found: int | None = record.layer.metadata.get(KEY, {}).get(PROJECT_IMAGE)
+    return found
+
+
+def kept_in(project: Project, id: int) -> Kept:
+    """Return what a project keeps of one of its images."""
+    entry = project.image(id)
+    own = [save for save in project.history(id) if save.reviewer == project.reviewer]
+    started = own[0].time.isoformat(timespec="seconds") if own else None
+    return Kept(project.seeds(id), entry.label, started, own[-1].time if own else None)
