@@ -121,6 +121,10 @@ def train(
     eigen_level: Annotated[
         int | None, typer.Option(help="Feature level that eigen maps begin with.", rich_help_panel=TEACHER)
     ] = None,
+    eigen_sides: Annotated[
+        str | None,
+        typer.Option(help="Sizes in pixels at which eigen maps begin.", rich_help_panel=TEACHER),
+    ] = None,
     eigen_rounds: Annotated[
         int | None, typer.Option(help="Times that eigen maps are refitted.", rich_help_panel=TEACHER)
     ] = None,
@@ -246,6 +250,7 @@ def train(
         "teacher_epochs": teacher_epochs,
         "teacher_base": teacher_base,
         "eigen_level": eigen_level,
+        "eigen_sides": numbers(eigen_sides, int),
         "eigen_rounds": eigen_rounds,
         "pixel_loss": pixel_loss,
         "sampler": sampler,

@@ -4,9 +4,10 @@ A small classifier's own maps are poor, because the label can be told from littl
 features of an encoder that knows natural images fall into two groups by themselves wherever an image shows
 objects on a ground. The leading principal component of an image's features is Eigen-CAM (Muhammad & Yeasin
 2020, IJCNN); taken over all training images together, each centred so that stain and brightness drop out, it
-is one direction for all. It has no sign and no name: the classifier's maps give it both. What is certain in
-it is then told to a linear classifier of pixel features of several levels and sizes, twice over with its own
-answer (self-training in closed form), which learns what the single component cannot see.
+is one direction for all. It has no sign and no name: the classifier's maps give it both. What it shows at
+the same place of whatever it is shown is the frame, which convolutions feel at the rim, and is taken away.
+What is certain in it is then told to a linear classifier of pixel features of several levels and sizes, twice
+over with its own answer (self-training in closed form), which learns what the single component cannot see.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ NEUTRAL = 0.5
 """The value of an eigen map that says neither foreground nor background."""
 SPREAD = 8.0
 """Standard deviations of the pooled map from 0 to 1."""
+_WINDOWS = 64  # at least, whose mean is a frame
 _MEMORY = 2**30  # bytes of features that a fit may hold at once
 
 
@@ -147,7 +149,7 @@ class _Maker:
         self.normalisation, self.batch = normalisation, batch
         self.on_event, self.should_stop = on_event, should_stop
         self.device = next(encoder.parameters()).device
-        self.steps = len(settings.sides) + (2 if settings.rounds else 0)
+        self.steps = 2 * len(settings.sides) + (2 if settings.rounds else 0)
         self.done = 0
         if bool(data.regionless.all()):
             raise RunError("No training image holds a region: there is nothing to localise.")
@@ -178,22 +180,38 @@ class _Maker:
         channels = self.encoder.info.level_channels(s.level)
         total, squares = torch.zeros(channels, channels, dtype=torch.float64), torch.zeros(())
         parts = []
-        for chosen, cells in self._features((side,), (s.level,), torch.arange(len(self.data))):
-            centred = cells - cells.mean(dim=1, keepdim=True)
-            parts.append(centred.half())
-            squares = squares + centred[region[chosen]].double().square().sum(dim=(0, 1))
+        everything = torch.arange(len(self.data))
+        for chosen, cells in self._features((side,), (s.level,), everything):
+            parts.append(_centred(cells).half())
+            squares = squares + parts[-1][region[chosen]].double().square().sum(dim=(0, 1))
         spread = (squares / (region.sum() * s.grid**2)).sqrt().clamp(min=1e-6).float()
         scaled = []
-        for part, chosen in zip(parts, torch.arange(len(self.data)).split(self.batch), strict=True):
-            each = part.float() / spread
-            each = each / each.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
-            scaled.append(each.half())
-            kept = each[region[chosen]].reshape(-1, channels).double()
+        for part, chosen in zip(parts, everything.split(self.batch), strict=True):
+            scaled.append(_balanced(part.float(), spread).half())
+            kept = scaled[-1][region[chosen]].float().reshape(-1, channels).double()
             total += kept.T @ kept
         direction = torch.linalg.eigh(total).eigenvectors[:, -1].float()
-        found = torch.cat([each.float() @ direction for each in scaled])
-        found = pooled(found.reshape(len(self.data), s.grid, s.grid))
+        found = torch.cat([each.float() @ direction for each in scaled]).reshape(-1, s.grid, s.grid)
+        found = pooled(found - self._frame(side, spread, direction))
         return found if float((found * classes).mean()) >= 0 else -found
+
+    def _frame(self, side: int, spread: Tensor, direction: Tensor) -> Tensor:
+        """Return what a component shows (grid, grid) of tissue that lies anywhere: the rim of the view.
+
+        The images are tiled by their mirror images and seen through windows anywhere in the tiling, so that
+        objects which stand in the middle of all images are not taken for the frame.
+        """
+        s = self.settings
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.arange(max(_WINDOWS, len(self.data))) % len(self.data)
+        shown = torch.zeros(s.grid**2)
+        for _, cells in self._features(
+            (side,), (s.level,), chosen, lambda pixels: _elsewhere(pixels, generator)
+        ):
+            shown += (_balanced(_centred(cells), spread) @ direction).sum(dim=0)
+        mean = shown.reshape(s.grid, s.grid) / len(chosen)
+        turned = [torch.rot90(each, turns) for each in (mean, mean.flip(0)) for turns in range(4)]
+        return torch.stack(turned).mean(dim=0)
 
     def _refitted(self, prior: Tensor) -> Tensor:
         """Fit a linear classifier to the certain cells of the prior and, in turn, of its own answer."""
@@ -223,12 +241,16 @@ class _Maker:
         return pooled(found.reshape(prior.shape))
 
     def _features(
-        self, sides: Sequence[int], levels: Sequence[int], images: Tensor
+        self,
+        sides: Sequence[int],
+        levels: Sequence[int],
+        images: Tensor,
+        view: Callable[[Tensor], Tensor] = lambda pixels: pixels,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of indices and their features (b, grid * grid, channels) on the CPU."""
         for chosen in images.split(self.batch):
             self._obey()
-            pixels = self.data.images[chosen].to(self.device).permute(0, 3, 1, 2).float() / 255
+            pixels = view(self.data.images[chosen].to(self.device).permute(0, 3, 1, 2).float() / 255)
             maps = [each for side in sides for each in self._encode(pixels, side, levels)]
             yield chosen, torch.cat(maps, dim=1).flatten(2).transpose(1, 2).cpu()
         self.done += 1
@@ -253,6 +275,30 @@ class _Maker:
     def _obey(self) -> None:
         if self.should_stop() is not Stop.NO:
             raise CancelledError
+
+
+def _centred(cells: Tensor) -> Tensor:
+    """Return features (b, cells, channels) less each image's mean."""
+    return cells - cells.mean(dim=1, keepdim=True)
+
+
+def _balanced(centred: Tensor, spread: Tensor) -> Tensor:
+    """Return centred features in units of each channel's spread, every image of the same size in all."""
+    scaled = centred / spread
+    return scaled / scaled.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
+
+
+def _elsewhere(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return windows anywhere in the images (n, c, h, w) tiled by their mirror images."""
+    tiles = torch.cat([pixels, pixels.flip(3)], dim=3)
+    tiles = torch.cat([tiles, tiles.flip(2)], dim=2)
+    height, width = pixels.shape[2:]
+    shifts = torch.rand(len(pixels), 2, generator=generator) * torch.tensor([2 * height, 2 * width])
+    windows = [
+        torch.roll(tile, (int(down), int(right)), (1, 2))[:, :height, :width]
+        for tile, (down, right) in zip(tiles, shifts, strict=True)
+    ]
+    return torch.stack(windows)
 
 
 def _labels(values: Tensor, regionless: Tensor, certain: float) -> Tensor:

@@ -122,9 +122,11 @@ class TrainSettings(_Settings):
         Where the teacher is one of `TRAINED_TEACHERS`: the epochs of its training. The base is the teacher
         whose maps NEGEV and F-CAM are taught by, or that tells eigen maps foreground from background; the
         settings above then belong to it.
-    eigen_level, eigen_rounds
+    eigen_level, eigen_sides, eigen_rounds
         Level whose leading component eigen maps begin with (`None`: the last but one of a CNN, the block at
-        three quarters of a transformer's depth), and times that they are refitted; see `EigenSettings`.
+        three quarters of a transformer's depth), sizes in pixels that images are resized to for it (`None`:
+        4/7 to 1 of the view; smaller where objects are large in the images), and times that they are
+        refitted; see `EigenSettings`.
     pixel_loss
         "soft": cross-entropy of all pixels, the map itself being each label's probability. "partial": of
         seeds drawn anew at each step, as in the paper.
@@ -178,6 +180,7 @@ class TrainSettings(_Settings):
     teacher_epochs: int = 10
     teacher_base: str = "layercam-abs"
     eigen_level: int | None = None
+    eigen_sides: tuple[int, ...] | None = None
     eigen_rounds: int = 3
     pixel_loss: str = "soft"
     sampler: str = "certain"
@@ -296,7 +299,7 @@ class TrainSettings(_Settings):
         Raises
         ------
         ConfigError
-            The encoder has no such level.
+            The encoder has no such level, or cannot take images of such a size.
         """
         count = len(info.strides)
         level = self.eigen_level
@@ -304,9 +307,14 @@ class TrainSettings(_Settings):
             level = count * 3 // 4 - 1 if info.transformer else max(0, count - 2)
         _need(0 <= level < count, f"eigen_level lies in 0..{count - 1} for {self.encoder}")
         view = self.view_of(info)
+        sides = self.eigen_sides or _multiples(view, (4 / 7, 5 / 7, 6 / 7, 1), info.step)
+        _need(
+            all(side > info.step and side % info.step == 0 for side in sides),
+            f"eigen_sides are multiples of {info.step} above {info.step} for {self.encoder}",
+        )
         return EigenSettings(
             level,
-            sides=_multiples(view, (4 / 7, 5 / 7, 6 / 7, 1), info.step),
+            sides=sides,
             refit_levels=self.levels or default_levels(info),
             refit_sides=_multiples(view, (1, 1.5, 2), info.step),
             rounds=self.eigen_rounds,
