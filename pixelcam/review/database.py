@@ -25,7 +25,7 @@ _REMOTE = ("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p",
 
 
 class DamagedError(ProjectError):
-    """The database does not hold together; `pixelcam.review.rescue` saves what can be read."""
+    """The database does not hold together; `pixelcam.review.rescuing` saves what can be read."""
 
 
 class Database:

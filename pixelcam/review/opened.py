@@ -19,7 +19,7 @@ from pixelcam.review import database, images, journal, records
 from pixelcam.review.database import DATABASE, DamagedError, Database
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only
-from pixelcam.review.rescue import rescue
+from pixelcam.review.rescuing import rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
 from pixelcam.slides import open_slide
 
@@ -232,6 +232,11 @@ class OpenProject:
         with self._database.reading() as connection:
             return records.entries(connection, self._reviewer_id)
 
+    def images_of(self, reviewer: str) -> list[ImageEntry]:
+        """Return all images as another reviewer sees them."""
+        with self._database.reading() as connection:
+            return records.entries(connection, self._number_of(connection, reviewer))
+
     def image(self, id: int) -> ImageEntry:
         """Return one image."""
         with self._database.reading() as connection:
@@ -299,15 +304,18 @@ class OpenProject:
         """Return whose seeds of which image; this reviewer's where no name is given."""
         with self._database.reading() as connection:
             row = self._row(connection, id)
-            number = self._reviewer_id
-            if reviewer not in (None, self.reviewer):
-                found = records.reviewer_id(connection, str(reviewer))
-                if found is None:
-                    raise ProjectError(f"Nobody called {reviewer!r} has worked in {self.folder}.")
-                number = found
+            number = self._number_of(connection, reviewer or self.reviewer)
         own = number == self._reviewer_id and not self.read_only
         shape = (int(row["grid_height"]), int(row["grid_width"]))
         return Canvas(id, number, reviewer or self.reviewer, shape, own)
+
+    def _number_of(self, connection: sqlite3.Connection, reviewer: str) -> int:
+        if reviewer == self.reviewer:
+            return self._reviewer_id
+        found = records.reviewer_id(connection, reviewer)
+        if found is None:
+            raise ProjectError(f"Nobody called {reviewer!r} has worked in {self.folder}; look who has.")
+        return found
 
     def _unknown(self, id: int) -> ProjectError:
         return ProjectError(f"The project {self.folder} holds no image of the number {id}; look at its list.")

@@ -17,7 +17,9 @@ SELECT i.*, coalesce(j.status, 'to do') AS status, j.label, coalesce(j.note, '')
     coalesce(s.foreground, 0) AS foreground, coalesce(s.background, 0) AS background
 FROM images i
 LEFT JOIN judgements j ON j.image = i.id AND j.reviewer = :reviewer
-LEFT JOIN localizations l ON l.id = (SELECT max(id) FROM localizations WHERE image = i.id)
+LEFT JOIN localizations l ON l.id = (
+    SELECT id FROM localizations WHERE image = i.id ORDER BY time DESC, id DESC LIMIT 1
+)
 LEFT JOIN saves s ON s.id = (SELECT max(id) FROM saves WHERE image = i.id AND reviewer = :reviewer)
 """
 
@@ -171,6 +173,6 @@ def add_localization(
 def latest_localization(connection: sqlite3.Connection, image: int) -> sqlite3.Row | None:
     """Return the row of an image's latest localization, None where there is none."""
     row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM localizations WHERE image = ? ORDER BY id DESC LIMIT 1", (image,)
+        "SELECT * FROM localizations WHERE image = ? ORDER BY time DESC, id DESC LIMIT 1", (image,)
     ).fetchone()
     return row

@@ -94,7 +94,7 @@ CREATE TABLE localizations (
     translate_x REAL NOT NULL,
     map TEXT NOT NULL
 );
-CREATE INDEX localizations_of ON localizations (image, id);
+CREATE INDEX localizations_of ON localizations (image, time);
 
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

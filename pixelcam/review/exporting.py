@@ -1,0 +1,138 @@
+"""What a project holds, as the files that other programs and `pixelcam finetune` read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pixelcam.errors import ConfigError
+from pixelcam.events import Event, EventSink, ignore_events
+from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds, safe_stem
+from pixelcam.export.sidecar import SeedImage, SeedSidecar
+from pixelcam.review.agreement import has_seeds
+from pixelcam.review.entries import ImageEntry
+from pixelcam.review.project import Project
+
+
+def sidecar_of(project: Project, entry: ImageEntry, reviewer: str) -> SeedSidecar:
+    """Return what goes beside a reviewer's seeds of an image.
+
+    Parameters
+    ----------
+    project
+        The project.
+    entry
+        The image as that reviewer sees it.
+    reviewer
+        The name.
+
+    Raises
+    ------
+    MissingImageError, ChangedImageError
+        The image is not where it was, or another.
+    """
+    grid = project.seed_grid(entry.id)
+    found = project.localization(entry.id) if entry.localized else None
+    saves = [save for save in project.history(entry.id) if save.reviewer == reviewer]
+    threshold = entry.threshold
+    if threshold is None and found is not None:
+        threshold = found.threshold
+    return SeedSidecar(
+        image=SeedImage(
+            entry.name,
+            str(project.locate(entry.id)),
+            "",
+            entry.fingerprint,
+            entry.width,
+            entry.height,
+            entry.mpp,
+        ),
+        level=grid.level,
+        scale=grid.scale,
+        translate=grid.translate,
+        model=entry.model,
+        threshold=threshold,
+        predicted=entry.predicted,
+        corrected_label=entry.label,
+        reviewer=reviewer,
+        started=saves[0].time.isoformat(timespec="seconds") if saves else "",
+        saved=saves[-1].time.isoformat(timespec="seconds") if saves else "",
+    )
+
+
+def export_project(
+    project: Project,
+    out: str | Path,
+    formats: Sequence[str] = ("png",),
+    *,
+    reviewers: Iterable[str] | None = None,
+    results: bool = False,
+    on_event: EventSink = ignore_events,
+) -> list[Path]:
+    """Write the seeds of a project, and its results, in formats of `pixelcam.export`.
+
+    With "png" or "npz", each folder of seeds is one that ``pixelcam finetune --seeds`` reads. The seeds of
+    one reviewer go right into `out`; those of several into a folder each, as they are of the same images.
+
+    Parameters
+    ----------
+    project
+        The project.
+    out
+        Made where it is missing.
+    formats
+        Of `SEED_FORMATS` and, for results, `RESULT_FORMATS`; each is used for what knows it.
+    reviewers
+        Whose seeds; this project's own reviewer where None.
+    results
+        Also write the latest maps, at this reviewer's threshold.
+    on_event
+        Receives one "step" of the stage "export" for each image.
+
+    Returns
+    -------
+    list[Path]
+        The files.
+
+    Raises
+    ------
+    ConfigError
+        A format is unknown, or fits nothing of what is asked for.
+    MissingImageError, ChangedImageError
+        An image with seeds is not where it was, or another.
+    OutputError
+        A file cannot be written.
+    """
+    names = [project.reviewer] if reviewers is None else list(reviewers)
+    of_seeds, of_results = _sorted_formats(formats, results)
+    seeds = [
+        (name, entry) for name in names for entry in project.images_of(name) if of_seeds and has_seeds(entry)
+    ]
+    maps = [entry for entry in project.images() if of_results and entry.localized]
+    total, written = len(seeds) + len(maps), []
+    for number, (name, entry) in enumerate(seeds, start=1):
+        folder = Path(out) if len(names) == 1 else Path(out) / safe_stem(name)
+        sidecar = sidecar_of(project, entry, name)
+        written += export_seeds(folder, project.seeds(entry.id, name), sidecar, of_seeds)
+        on_event(Event("step", "export", step=number, total=total))
+    times = Counter(safe_stem(entry.name).casefold() for entry in maps)
+    for number, entry in enumerate(maps, start=len(seeds) + 1):
+        found = project.localization(entry.id)
+        if found is not None:
+            stem = safe_stem(entry.name)
+            stem = f"{stem}-{entry.fingerprint[:8]}" if times[stem.casefold()] > 1 else stem
+            written += export_result(out, found, of_results, entry.threshold, stem)
+        on_event(Event("step", "export", step=number, total=total))
+    return written
+
+
+def _sorted_formats(formats: Sequence[str], results: bool) -> tuple[list[str], list[str]]:
+    """Return which of the formats are for seeds and which for results."""
+    of_seeds = [name for name in formats if name in SEED_FORMATS]
+    of_results = [name for name in formats if results and name in RESULT_FORMATS]
+    for name in formats:
+        if name not in of_seeds and name not in of_results:
+            known = ", ".join(dict.fromkeys([*SEED_FORMATS, *(RESULT_FORMATS if results else ())]))
+            raise ConfigError(f"A project cannot be exported as {name} here; choose among {known}.")
+    return of_seeds, of_results

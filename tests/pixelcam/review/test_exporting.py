@@ -1,0 +1,86 @@
+"""What leaves a project is what fine-tuning and other programs read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelcam.errors import ConfigError, MissingImageError
+from pixelcam.export import read_seeds
+from pixelcam.localize import ModelRef
+from pixelcam.review import Project, export_project
+from tests.pixelcam.review.conftest import localization, paint, write_image
+
+
+@pytest.fixture
+def painted(project, image):
+    rng = np.random.default_rng(50)
+    for _ in range(3):
+        paint(project, image, rng)
+    project.keep_localization(image, localization("b", 700, 600), 0.2)
+    project.set_label(image, "benign")
+    project.set_threshold(image, 0.35)
+    return project
+
+
+def test_exported_seeds_are_read_back_with_all_that_is_known_of_them(painted, image, tmp_path, pictures):
+    files = export_project(painted, tmp_path / "out", ["png", "npz"])
+    assert sorted(path.name for path in files) == ["b.seeds.json", "b.seeds.npz", "b.seeds.png"]
+    (record,) = read_seeds(tmp_path / "out")
+    np.testing.assert_array_equal(record.labels, painted.seeds(image))
+    assert record.image_path.samefile(pictures[1])
+    sidecar, history = record.sidecar, painted.history(image)
+    assert (sidecar.reviewer, sidecar.corrected_label, sidecar.threshold) == ("Ann", "benign", 0.35)
+    assert (sidecar.predicted, sidecar.model) == ("malignant", ModelRef("starter", "ab" * 32))
+    assert sidecar.started == history[0].time.isoformat(timespec="seconds")
+    assert sidecar.saved == history[-1].time.isoformat(timespec="seconds")
+    assert (sidecar.counts.foreground, sidecar.counts.background) == (
+        history[-1].foreground,
+        history[-1].background,
+    )
+
+
+def test_the_seeds_of_several_reviewers_go_into_a_folder_each(painted, image, tmp_path):
+    with Project.open(painted.folder, reviewer="Bob") as bob:
+        bob.write_changes(image, np.ones((700, 600), np.uint8))
+    export_project(painted, tmp_path / "out", reviewers=["Ann", "Bob"])
+    for name in ("Ann", "Bob"):
+        (record,) = read_seeds(tmp_path / "out" / name)
+        assert record.sidecar.reviewer == name
+        np.testing.assert_array_equal(record.labels, painted.seeds(image, name))
+
+
+def test_maps_leave_at_the_reviewers_threshold_when_asked_for(painted, tmp_path):
+    from PIL import Image
+
+    files = export_project(painted, tmp_path / "out", ["png", "mask"], results=True)
+    assert {path.name for path in files} >= {"b.seeds.png", "b.fg.png", "b.mask.png"}
+    with Image.open(tmp_path / "out" / "b.mask.png") as mask:
+        share = (np.array(mask) > 0).mean()
+    assert share == pytest.approx(0.65, abs=0.01)
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(painted, tmp_path):
+    other = write_image(tmp_path / "elsewhere" / "b.png", 40, 50, seed=60)
+    (entry,) = painted.add_images([other])
+    paint(painted, entry.id, np.random.default_rng(1))
+    painted.keep_localization(entry.id, localization("b", 40, 50), 0.2)
+    export_project(painted, tmp_path / "out", ["png", "mask"], results=True)
+    assert sorted(record.image_path.parent.name for record in read_seeds(tmp_path / "out")) == [
+        "elsewhere",
+        "images",
+    ]
+    assert len(list((tmp_path / "out").glob("*.mask.png"))) == 2
+
+
+def test_a_format_that_fits_nothing_is_refused_before_anything_is_written(painted, tmp_path):
+    for name, results in (("mask", False), ("docx", True)):
+        with pytest.raises(ConfigError, match=f"cannot be exported as {name} here; choose among png"):
+            export_project(painted, tmp_path / "out", ["png", name], results=results)
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_of_a_missing_image_are_not_exported_as_if_it_were_there(painted, tmp_path, pictures):
+    pictures[1].rename(tmp_path / "gone.png")
+    with pytest.raises(MissingImageError, match=r"b\.png is missing"):
+        export_project(painted, tmp_path / "out")
