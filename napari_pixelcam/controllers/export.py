@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,23 +20,20 @@ from pixelcam.errors import PixelCAMError
 
 @dataclass(frozen=True)
 class ExportChoices:
-    """What to write; the defaults are what most people need."""
+    """What to write, by the names of `pixelcam.export`'s formats; the defaults are what most people need."""
 
-    seeds_png: bool = True
-    """Seeds as an 8-bit PNG with its sidecar: what fine-tuning reads."""
-    seeds_npz: bool = False
-    map_tiff: bool = True
-    """The foreground map as OME-TIFF, float32, with the pixel size."""
-    map_png: bool = False
-    regions: bool = True
-    """Regions at the threshold as GeoJSON, as QuPath reads it."""
+    seeds: tuple[str, ...] = ("png",)
+    """The PNG with its sidecar is what fine-tuning reads."""
+    map: tuple[str, ...] = ("ome-tiff",)
+    regions: tuple[str, ...] = ("geojson",)
+    """At the threshold."""
     summary: bool = True
     """Class probabilities, threshold and area as JSON."""
 
     @property
     def any(self) -> bool:
         """Whether anything is chosen."""
-        return any(getattr(self, field.name) for field in fields(self))
+        return bool(self.seeds or self.map or self.regions or self.summary)
 
 
 class ExportController:
@@ -85,11 +82,11 @@ class ExportController:
         if record is None:
             raise PixelCAMError("Open an image before exporting.")
         if not choices.any:
-            raise PixelCAMError("Tick what to export: seeds, map, regions or summary.")
+            raise PixelCAMError("Choose what to export: seeds, map, regions or summary.")
         if not folder.is_absolute():
             raise PixelCAMError("Choose the folder to export to.")
         steps = []
-        if choices.seeds_png or choices.seeds_npz:
+        if choices.seeds:
             if record.seeds is not None and np.any(record.seeds.data):
                 steps.append(seeds_step(record, folder, choices))
             elif record.result is None:
@@ -101,7 +98,9 @@ class ExportController:
         elif not steps:
             raise PixelCAMError("There is no map to export yet: press Localize first.")
         if not steps:
-            raise PixelCAMError("No seeds are painted yet; paint some, or tick the map, regions or summary.")
+            raise PixelCAMError(
+                "No seeds are painted yet; paint some, or choose the map, regions or summary."
+            )
         return steps
 
     def _done(self, folder: Path, paths: list[Path]) -> None:
@@ -125,13 +124,13 @@ def seeds_step(record: ImageRecord, folder: Path, choices: ExportChoices) -> Ste
     assert record.seeds is not None
     source = source_of(record.layer)
     labels = np.array(record.seeds.data, copy=True)
-    formats = tuple(
-        name for name, wanted in (("png", choices.seeds_png), ("npz", choices.seeds_npz)) if wanted
-    )
 
     def write() -> list[Path]:
+        from pixelcam.export import export_seeds
+
         slide = record.slide or slide_of(source)
-        return seedfiles.save(folder, labels, seedfiles.make_sidecar(record, slide), slide, formats)
+        image = slide.read() if slide.path is None else None
+        return export_seeds(folder, labels, seedfiles.make_sidecar(record, slide), choices.seeds, image)
 
     return write
 
@@ -142,35 +141,16 @@ def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices) -> lis
     assert record.result is not None
     localization = record.result.localization
     threshold = localization.threshold if record.threshold is None else record.threshold
-    stem = folder / export.safe_stem(localization.image_name)
-    tiff = stem.with_name(f"{stem.name}.fg.ome.tif")
-    writers: list[tuple[bool, Path, Callable[[Path], object]]] = [
-        (choices.map_tiff, tiff, lambda path: export.write_foreground(path, localization)),
-        (
-            choices.map_png,
-            stem.with_name(f"{stem.name}.fg.png"),
-            lambda path: export.write_map_png(path, localization),
-        ),
-        (
-            choices.regions,
-            stem.with_name(f"{stem.name}.geojson"),
-            lambda path: export.write_geojson(path, localization, threshold),
-        ),
-        (
-            choices.summary,
-            stem.with_name(f"{stem.name}.json"),
-            lambda path: export.write_summary(path, localization, tiff.name, threshold),
-        ),
-    ]
+    stem = export.safe_stem(localization.image_name)
 
-    def step(path: Path, write: Callable[[Path], object]) -> Step:
-        def run() -> list[Path]:
-            write(path)
-            return [path]
+    def in_format(name: str) -> Step:
+        return lambda: export.export_result(folder, localization, [name], threshold)
 
-        return run
-
-    return [step(path, write) for wanted, path, write in writers if wanted]
+    steps = [in_format(name) for name in (*choices.map, *choices.regions)]
+    if choices.summary:
+        path = folder / f"{stem}.json"
+        steps.append(lambda: [export.write_summary(path, localization, f"{stem}.fg.ome.tif", threshold)])
+    return steps
 
 
 def _write_all(steps: list[Step], task: Task) -> list[Path]:

@@ -5,25 +5,40 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from magicgui.widgets import CheckBox, Container, FileEdit
+from magicgui.widgets import CheckBox, FileEdit
 from qtpy.QtCore import QUrl
+from qtpy.QtWidgets import QFormLayout
 
 from napari_pixelcam.controllers.export import ExportChoices, ExportController
+from napari_pixelcam.widgets.choices import Choice, ChoiceButton
 from napari_pixelcam.widgets.message import Message
 from napari_pixelcam.widgets.section import Section, button
 
-_BOXES = {
-    "Seeds": (
-        ("seeds_png", "PNG", "What fine-tuning reads: 0 none, 1 background, 2 foreground, with a sidecar"),
-        ("seeds_npz", "NPZ", "The same as a NumPy archive"),
+_CARRIES = "with who painted, when, on which image and model"
+SEEDS = (
+    Choice("png", "PNG", f"What fine-tuning reads: 0 none, 1 background, 2 foreground, {_CARRIES}"),
+    Choice("npz", "NPZ", "The same as a NumPy archive"),
+    Choice("ome-zarr", "OME-Zarr", f"A label image, {_CARRIES}"),
+    Choice("geojson", "GeoJSON", f"Annotations for QuPath, {_CARRIES}"),
+    Choice("histomics", "HistomicsUI", f"Annotations for HistomicsUI, {_CARRIES}"),
+    Choice("coco", "COCO", f"Masks in runs, as pycocotools reads them, {_CARRIES}"),
+    Choice("dicom-seg", "DICOM", f"A binary DICOM segmentation, {_CARRIES}; needs the extra dicom"),
+)
+MAP = (
+    Choice(
+        "ome-tiff", "OME-TIFF", "Foreground probability as float, with the pixel size, a pyramid where large"
     ),
-    "Map": (
-        ("map_tiff", "OME-TIFF", "Foreground probability as float, with the pixel size"),
-        ("map_png", "PNG", "The same in 256 grays"),
-    ),
-    "Regions": (("regions", "GeoJSON", "Outlines at the threshold, as QuPath reads them"),),
-    "Summary": (("summary", "JSON", "Classes, threshold and area"),),
-}
+    Choice("ome-zarr", "OME-Zarr", "The same in chunks, for viewers of OME-Zarr"),
+    Choice("npz", "NPZ", "The same as a NumPy archive"),
+    Choice("png", "PNG", "The same in 256 grays"),
+    Choice("dicom-seg", "DICOM", "DICOM segmentations of map and regions; needs the extra dicom"),
+)
+REGIONS = (
+    Choice("geojson", "GeoJSON", "Outlines at the threshold, as QuPath reads them"),
+    Choice("histomics", "HistomicsUI", "Outlines at the threshold, for HistomicsUI"),
+    Choice("coco", "COCO", "Masks in runs at the threshold, as pycocotools reads them"),
+    Choice("mask", "PNG mask", "255 in the regions at the threshold, 0 elsewhere"),
+)
 
 
 class ExportSection(Section):
@@ -33,26 +48,23 @@ class ExportSection(Section):
         super().__init__("5   Export")
         self._controller = controller
         defaults = ExportChoices()
-        self.boxes: dict[str, CheckBox] = {}
-        rows = []
-        for title, boxes in _BOXES.items():
-            made = []
-            for field, text, tip in boxes:
-                self.boxes[field] = CheckBox(text=text, value=getattr(defaults, field), tooltip=tip)
-                made.append(self.boxes[field])
-            line = Container(widgets=made, layout="horizontal", labels=False, label=title)
-            line.margins = (0, 0, 0, 0)
-            rows.append(line)
-        self.folder = FileEdit(mode="d", label="Folder", value=Path.home(), tooltip="Where the files go")
+        self.seeds = ChoiceButton(SEEDS, defaults.seeds, "Seeds are written as")
+        self.map = ChoiceButton(MAP, defaults.map, "The map is written as")
+        self.regions = ChoiceButton(REGIONS, defaults.regions, "Regions are written as")
+        self.summary = CheckBox(text="JSON", value=defaults.summary, tooltip="Classes, threshold and area")
+        self.folder = FileEdit(mode="d", value=Path.home(), tooltip="Where the files go")
         self.folder.choose_btn.text = "…"
         self.folder.choose_btn.tooltip = "Choose the folder"
         self.folder.choose_btn.max_width = 32
-        self.form = Container(widgets=[*rows, self.folder], labels=True)
-        self.form.margins = (0, 0, 0, 0)
-        self.align_labels(self.form)
-        self.run_button = button("E&xport", "Write the ticked files into the folder (Alt+X)")
+        self.run_button = button("E&xport", "Write the chosen files into the folder (Alt+X)")
         self.status = Message()
-        self.body.addWidget(self.form.native)
+        form = QFormLayout()
+        form.addRow("Seeds", self.seeds)
+        form.addRow("Map", self.map)
+        form.addRow("Regions", self.regions)
+        form.addRow("Summary", self.summary.native)
+        form.addRow("Folder", self.folder.native)
+        self.body.addLayout(form)
         self.body.addWidget(self.run_button)
         self.body.addWidget(self.status)
         self.run_button.clicked.connect(lambda: self._run())
@@ -64,7 +76,7 @@ class ExportSection(Section):
     @property
     def choices(self) -> ExportChoices:
         """What is ticked."""
-        return ExportChoices(**{field: box.value for field, box in self.boxes.items()})
+        return ExportChoices(self.seeds.chosen, self.map.chosen, self.regions.chosen, self.summary.value)
 
     def _run(self) -> None:
         self.status.say("writing…")

@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 import tifffile
 from PIL import Image
 
 from napari_pixelcam.controllers.export import ExportChoices
-from pixelcam.export import geojson_to_mask, read_seeds
+from napari_pixelcam.widgets.export import MAP, REGIONS, SEEDS
+from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, geojson_to_mask, read_seeds
 
 
 def run(bench, folder, choices=None):
@@ -21,7 +23,7 @@ def test_everything_goes_where_it_says(bench, tmp_path):
     bench.localize.run()
     bench.threshold.set_threshold(0.45)
     bench.seeds.propose()
-    names = run(bench, tmp_path, ExportChoices(seeds_npz=True, map_png=True))
+    names = run(bench, tmp_path, ExportChoices(seeds=("png", "npz"), map=("ome-tiff", "png")))
     assert names == [
         "tissue.fg.ome.tif",
         "tissue.fg.png",
@@ -43,9 +45,40 @@ def test_everything_goes_where_it_says(bench, tmp_path):
     np.testing.assert_array_equal(np.array(Image.open(record.image_path)), bench.record.layer.data)
 
 
+def test_every_format_is_written(bench, tmp_path):
+    pytest.importorskip("highdicom")
+    bench.record.layer.scale = (0.5, 0.5)
+    bench.record.layer.units = ("um", "um")
+    bench.localize.run()
+    bench.seeds.propose()
+    seeds, results = (
+        tuple(one for one in every if one != "mask") for every in (SEED_FORMATS, RESULT_FORMATS)
+    )
+    names = run(bench, tmp_path, ExportChoices(seeds, results, ("mask",)))
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert {name.removeprefix("tissue") for name in names} == {
+        ".coco.json", ".fg.dcm", ".fg.npz", ".fg.ome.tif", ".fg.ome.zarr", ".fg.png", ".geojson",
+        ".histomics.json", ".image.png", ".json", ".mask.png", ".regions.dcm", ".seeds.coco.json",
+        ".seeds.dcm", ".seeds.dcm.json", ".seeds.geojson", ".seeds.histomics.json", ".seeds.json",
+        ".seeds.npz", ".seeds.ome.zarr", ".seeds.png",
+    }  # fmt: skip
+
+
+def test_every_format_that_the_dock_offers_is_there():
+    assert {one.name for one in SEEDS} == set(SEED_FORMATS)
+    assert {one.name for one in (*MAP, *REGIONS)} == set(RESULT_FORMATS)
+
+
+def test_what_a_format_lacks_is_said(bench, tmp_path):
+    bench.localize.run()
+    assert run(bench, tmp_path, ExportChoices((), ("dicom-seg",), (), False)) == []
+    assert "DICOM needs the pixel size of tissue" in bench.said[-1][1]
+    assert not bench.export.running
+
+
 def test_only_what_is_ticked_is_written(bench, tmp_path):
     bench.localize.run()
-    only = ExportChoices(seeds_png=False, map_tiff=False, summary=False)
+    only = ExportChoices(seeds=(), map=(), summary=False)
     assert run(bench, tmp_path, only) == ["tissue.geojson"]
 
 
@@ -66,3 +99,25 @@ def test_a_folder_that_cannot_be_written_is_said(bench, tmp_path):
     assert run(bench, blocker / "below") == []
     assert "cannot be written" in bench.said[-1][1]
     assert not bench.export.running
+
+
+def test_formats_are_ticked_without_closing_the_menu(qtbot):
+    from qtpy.QtCore import Qt
+
+    from napari_pixelcam.widgets.choices import ChoiceButton
+
+    button = ChoiceButton(SEEDS, ["png"], "Seeds are written as")
+    qtbot.addWidget(button)
+    assert (button.text(), button.chosen) == ("PNG", ("png",))
+    menu = button.menu()
+    menu.popup(button.mapToGlobal(button.rect().bottomLeft()))
+    qtbot.waitUntil(menu.isVisible)
+    qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(menu.actions()[2]).center())
+    menu.setActiveAction(menu.actions()[1])
+    qtbot.keyClick(menu, Qt.Key.Key_Space)
+    assert menu.isVisible()
+    assert (button.text(), button.chosen) == ("PNG, NPZ and 1 more", ("png", "npz", "ome-zarr"))
+    assert button.toolTip() == "Seeds are written as: PNG, NPZ, OME-Zarr"
+    button.choose()
+    assert (button.text(), button.chosen) == ("none", ())
+    menu.close()
