@@ -1,0 +1,251 @@
+"""A project on one page: who did what, how far reviewers agree, how large the areas are, and how it looks."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelcam.export.atomic import write_text
+from pixelcam.export.regions import foreground_regions
+from pixelcam.localize.localization import Localization
+from pixelcam.review.agreement import Agreement, agreements, has_seeds
+from pixelcam.review.entries import ImageEntry, UsedModel, UsedRun
+from pixelcam.review.project import Project
+from pixelcam.seeds import BACKGROUND, FOREGROUND
+from pixelcam.seeds.grid import SeedGrid
+
+OVERLAY = 320
+"""Longest side of the grid that contours are drawn on."""
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """What is drawn over a thumbnail, as SVG path data on the grid of `Picture`.
+
+    Attributes
+    ----------
+    region
+        The contour of the foreground.
+    foreground, background
+        The reviewer's seeds; "" where there are none.
+    """
+
+    region: str
+    foreground: str = ""
+    background: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one reviewer said of an image, and what it looks like since.
+
+    Attributes
+    ----------
+    reviewer, entry
+        Whose view, and the view.
+    threshold
+        The one that the region is cut at, None without a map.
+    area
+        Of the region with the reviewer's seeds in place, in mm², None without a map or a pixel size.
+    after
+        That region and the seeds; None without seeds or a map.
+    """
+
+    reviewer: str
+    entry: ImageEntry
+    threshold: float | None
+    area: float | None
+    after: Outlines | None
+
+    @property
+    def kind(self) -> str:
+        """The class that counts: what the reviewer says, else what the model says."""
+        return self.entry.label or self.entry.predicted or "not localized"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of the report.
+
+    Attributes
+    ----------
+    entry
+        What is the same for all reviewers.
+    thumbnail
+        A JPEG in base64, "" where there is none.
+    size
+        (height, width) of the grid of all outlines.
+    before
+        The region by the model alone at its own threshold; None without a map.
+    judgements
+        Of all reviewers who did anything about it.
+    """
+
+    entry: ImageEntry
+    thumbnail: str
+    size: tuple[int, int]
+    before: Outlines | None
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page tells."""
+
+    name: str
+    made: datetime
+    views: dict[str, list[ImageEntry]]
+    pictures: list[Picture]
+    agreements: list[Agreement]
+    models: list[UsedModel]
+    runs: list[UsedRun]
+
+
+def write_report(project: Project, path: str | Path) -> Path:
+    """Write a project's report as one HTML page that needs no network and no other file.
+
+    It tells: images by status and time spent, by reviewer; the agreement of reviewers; the area of the
+    regions by class; every image with its region before and after correction; models, runs and thresholds.
+    Nothing is localized for it, and no image needs to be at hand: it shows what the project keeps.
+
+    Parameters
+    ----------
+    project
+        Read-only will do.
+    path
+        The file to write.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    ProjectError
+        The project cannot be read.
+    """
+    from pixelcam.review.report_page import render
+
+    return write_text(path, render(gather(project)))
+
+
+def gather(project: Project) -> Report:
+    """Return what a project's report tells."""
+    names = project.reviewers()
+    views = {name: project.images_of(name) for name in names}
+    pictures = [
+        _picture(project, entry, {name: views[name][number] for name in names})
+        for number, entry in enumerate(project.images())
+    ]
+    return Report(
+        name=project.name,
+        made=datetime.now().astimezone(),
+        views=views,
+        pictures=pictures,
+        agreements=agreements(project),
+        models=project.models(),
+        runs=project.runs(),
+    )
+
+
+def _picture(project: Project, entry: ImageEntry, views: dict[str, ImageEntry]) -> Picture:
+    localization = project.localization(entry.id)
+    size = _overlay_size(entry)
+    before = None
+    if localization is not None:
+        before = Outlines(_outline(_shrunk(localization.region(), size)))
+    judgements = tuple(
+        _judge(project, name, view, localization, size) for name, view in views.items() if _did_anything(view)
+    )
+    return Picture(entry, _jpeg(project.thumbnail(entry.id)), size, before, judgements)
+
+
+def _did_anything(view: ImageEntry) -> bool:
+    return bool(view.status != "to do" or view.label or view.note or view.seconds or has_seeds(view))
+
+
+def _judge(
+    project: Project, name: str, view: ImageEntry, localization: Localization | None, size: tuple[int, int]
+) -> Judgement:
+    if localization is None:
+        return Judgement(name, view, None, None, None)
+    threshold = localization.threshold if view.threshold is None else view.threshold
+    region, after = localization.region(threshold), None
+    if has_seeds(view):
+        seeds = project.seeds(view.id, name)
+        region = corrected_region(region, localization, seeds, project.seed_grid(view.id))
+        after = Outlines(
+            _outline(_shrunk(region, size)),
+            _outline(_spotted(seeds == FOREGROUND, size)),
+            _outline(_spotted(seeds == BACKGROUND, size)),
+        )
+    area = None
+    if view.mpp is not None:
+        area = float(region.mean()) * view.width * view.height * (view.mpp / 1000) ** 2
+    return Judgement(name, view, threshold, area, after)
+
+
+def corrected_region(
+    region: NDArray[np.bool_], localization: Localization, seeds: NDArray[np.uint8], grid: SeedGrid
+) -> NDArray[np.bool_]:
+    """Return a region with a reviewer's seeds in their place: foreground added, background taken away.
+
+    Parameters
+    ----------
+    region
+        (h, w) bool on the grid of the map.
+    localization
+        Whose map it is.
+    seeds
+        uint8 labels on the seed grid.
+    grid
+        Where the seeds lie.
+    """
+    axes = []
+    for axis in (0, 1):
+        place = np.arange(region.shape[axis]) * localization.scale[axis] + localization.translate[axis]
+        index = np.rint((place - grid.translate[axis]) / grid.scale[axis]).astype(int)
+        axes.append(np.clip(index, 0, seeds.shape[axis] - 1))
+    there = seeds[np.ix_(*axes)]
+    return np.asarray((region | (there == FOREGROUND)) & (there != BACKGROUND))
+
+
+def _overlay_size(entry: ImageEntry) -> tuple[int, int]:
+    factor = min(1.0, OVERLAY / max(entry.height, entry.width))
+    return max(1, round(entry.height * factor)), max(1, round(entry.width * factor))
+
+
+def _shrunk(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return a mask on a grid of another size that covers the same image, by nearest pixel."""
+    axes = [
+        np.minimum(((np.arange(wanted) + 0.5) * there / wanted).astype(int), there - 1)
+        for wanted, there in zip(size, mask.shape, strict=True)
+    ]
+    return np.asarray(mask[np.ix_(*axes)])
+
+
+def _spotted(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return a mask on a smaller grid where any pixel counts, so that no stroke is lost from sight."""
+    small = np.zeros(size, bool)
+    y, x = np.nonzero(mask)
+    small[y * size[0] // mask.shape[0], x * size[1] // mask.shape[1]] = True
+    return small
+
+
+def _outline(mask: NDArray[np.bool_]) -> str:
+    """Return a mask's contours as the data of an SVG path."""
+    rings = (ring for polygon in foreground_regions(mask) for ring in (polygon.exterior, *polygon.holes))
+    return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in ring) + "Z" for ring in rings)
+
+
+def _jpeg(pixels: NDArray[np.uint8] | None) -> str:
+    if pixels is None:
+        return ""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="JPEG", quality=85)
+    return base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,301 @@
+"""The page of a project's report: HTML with all its styles and pictures within."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from pixelcam.review.agreement import Agreement
+from pixelcam.review.entries import STATUSES, ImageEntry
+from pixelcam.review.report import Judgement, Outlines, Picture, Report
+
+_STYLE = """
+:root { color-scheme: light dark; --text: #1d2129; --faint: #5b6470; --ground: #ffffff; --card: #f4f5f7;
+  --line: #d5d9df; --foreground: #e69f00; --background: #0072b2; --done: #009e73; --review: #56b4e9;
+  --skipped: #cc79a7; --todo: #b9bfc7; }
+@media (prefers-color-scheme: dark) { :root { --text: #e8eaed; --faint: #a3abb5; --ground: #17191d;
+  --card: #22252b; --line: #3a3f47; --todo: #5b626c; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; color: var(--text); background: var(--ground);
+  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { margin: 0; font-size: 1.6rem; }
+h2 { margin: 2.2rem 0 .6rem; font-size: 1.15rem; }
+h3 { margin: 0; font-size: 1rem; }
+p { margin: .2rem 0 .8rem; max-width: 60rem; }
+.faint, figcaption, caption { color: var(--faint); font-size: .85rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; }
+th { font-weight: 600; }
+th:last-child, td:last-child { padding-right: 0; }
+article th, article td { padding-right: .6rem; font-size: .9rem; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+.bar { display: flex; height: .7rem; width: 12rem; border-radius: .2rem; overflow: hidden;
+  background: var(--line); }
+.done { background: var(--done); } .in-review { background: var(--review); }
+.skipped { background: var(--skipped); } .to-do { background: var(--todo); }
+.note { margin: .5rem 0 0; }
+.key { display: inline-block; width: .7rem; height: .7rem; border-radius: .15rem; margin: 0 .3rem 0 .9rem; }
+.gallery { display: grid; gap: 1rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
+article { padding: .9rem; border-radius: .4rem; background: var(--card); break-inside: avoid; }
+.pair { display: flex; flex-wrap: wrap; gap: .7rem; margin: .6rem 0; }
+figure { margin: 0; width: 13.5rem; max-width: 100%; }
+svg { display: block; width: 100%; height: auto; max-height: 20rem; background: var(--line); }
+path { fill-rule: evenodd; vector-effect: non-scaling-stroke; }
+.halo { fill: none; stroke: #000; stroke-opacity: .55; stroke-width: 3.5; }
+.region { fill: none; stroke: var(--foreground); stroke-width: 1.8; }
+.plus { fill: var(--foreground); background: var(--foreground); }
+.minus { fill: var(--background); background: var(--background); }
+code { font-size: .85rem; }
+@media print { body { max-width: none; padding: 0; } }
+"""
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_MODEL = "the model"
+
+
+def render(report: Report) -> str:
+    """Return the page; every name and note in it is escaped."""
+    parts = [
+        f"<h1>{escape(report.name)}</h1>",
+        f'<p class="faint">Project report, {report.made:%d %B %Y, %H:%M}. '
+        "Research software, not for diagnosis.</p>",
+        _progress(report),
+        _agreement(report.agreements),
+        _areas(report),
+        _gallery(report),
+        _provenance(report),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(report.name)} · PixelCAM report</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds, to the second."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Return a table of cells that are HTML already; `numbers` are the columns to set flush right."""
+    marks = [' class="number"' if column in numbers else "" for column in range(len(head))]
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "".join(f"<{tag}{mark}>{cell}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{line(head, "th")}</tr>{body}</table></div>'
+
+
+def _progress(report: Report) -> str:
+    keys = "".join(f'<i class="key {_style(name)}"></i>{name}' for name in reversed(STATUSES))
+    rows = [_progress_row(name, view) for name, view in report.views.items()]
+    head = ("Reviewer", "Progress", *STATUSES, "Relabelled", "With seeds", "Time", "Time an image")
+    count = len(report.pictures)
+    images = "1 image" if count == 1 else f"{count} images"
+    return f'<h2>Progress</h2><p>{images}.<span class="faint">{keys}</span></p>' + _table(
+        head, rows, range(2, len(head))
+    )
+
+
+def _progress_row(name: str, view: list[ImageEntry]) -> list[str]:
+    counts = Counter(entry.status for entry in view)
+    bar = "".join(
+        f'<span class="{_style(status)}" style="width: {100 * counts[status] / len(view):.2f}%"></span>'
+        for status in reversed(STATUSES)
+        if counts[status]
+    )
+    spent = [entry.seconds for entry in view if entry.seconds]
+    relabelled = sum(bool(entry.label) and entry.label != entry.predicted for entry in view)
+    painted = sum(bool(entry.foreground or entry.background) for entry in view)
+    return [
+        escape(name),
+        f'<div class="bar" role="img" aria-label="{counts["done"]} of {len(view)} done">{bar}</div>',
+        *(str(counts[status]) for status in STATUSES),
+        str(relabelled),
+        str(painted),
+        duration(sum(spent)),
+        duration(sum(spent) / len(spent)) if spent else "–",
+    ]
+
+
+def _style(status: str) -> str:
+    return status.replace(" ", "-")
+
+
+def _agreement(found: list[Agreement]) -> str:
+    if not found:
+        return ""
+
+    def kappa(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    def share(same: int, of: int) -> str:
+        return f"{same} of {of} ({same / of:.0%})" if of else "–"
+
+    rows = [
+        (
+            " and ".join(escape(name) for name in one.reviewers),
+            share(one.same_label, one.images),
+            kappa(one.label_kappa),
+            share(one.same_pixels, one.pixels),
+            kappa(one.seed_kappa),
+        )
+        for one in found
+    ]
+    head = ("Reviewers", "Same class", "Cohen’s κ", "Same seed", "Cohen’s κ")
+    return (
+        "<h2>Agreement</h2><p>On the images that both have given a class, and on the pixels that both have "
+        "painted. κ is 1 for full agreement and 0 for that of chance.</p>" + _table(head, rows, (1, 2, 3, 4))
+    )
+
+
+def _areas(report: Report) -> str:
+    sums: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
+    for picture in report.pictures:
+        for judgement in picture.judgements:
+            if judgement.threshold is not None and judgement.entry.status != "skipped":
+                sums[judgement.reviewer, judgement.kind].append(judgement)
+    if not sums:
+        return ""
+    rows = []
+    for reviewer, kind in sorted(sums):
+        found = sums[reviewer, kind]
+        known = [one.area for one in found if one.area is not None]
+        unknown = len(found) - len(known)
+        rows.append(
+            (
+                escape(reviewer),
+                escape(kind),
+                str(len(found)),
+                f"{sum(known):.4g}" if known else "–",
+                str(unknown) if unknown else "",
+            )
+        )
+    head = ("Reviewer", "Class", "Images", "Foreground, mm²", "Without a pixel size")
+    return (
+        "<h2>Area by class</h2><p>Foreground at each reviewer’s threshold with the painted seeds in their "
+        "place, of the images that the reviewer has begun and not skipped. The class is the reviewer’s, or "
+        "else the model’s.</p>" + _table(head, rows, (2, 3, 4))
+    )
+
+
+def _gallery(report: Report) -> str:
+    if not report.pictures:
+        return ""
+    return (
+        "<h2>Images</h2><p>Contour: the foreground. Filled:"
+        '<i class="key plus"></i>painted foreground<i class="key minus"></i>painted background. Before is '
+        "the model’s map at its own threshold; after is at the reviewer’s, with the seeds in their place.</p>"
+        f'<div class="gallery">{"".join(map(_article, report.pictures))}</div>'
+    )
+
+
+def _article(picture: Picture) -> str:
+    entry = picture.entry
+    size = f"{entry.width} × {entry.height} pixels"
+    size += "" if entry.mpp is None else f", {entry.mpp:.4g} µm each"
+    said = "not localized"
+    if entry.predicted is not None and entry.confidence is not None and entry.model is not None:
+        doubt = "" if entry.uncertainty is None else f", uncertainty {entry.uncertainty:.3f}"
+        said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{doubt})"
+    figures = [_figure(picture, picture.before, "before", define=True)]
+    figures += [
+        _figure(picture, one.after, f"after {one.reviewer}")
+        for one in picture.judgements
+        if one.after is not None
+    ]
+    rows = [_judgement_row(one) for one in picture.judgements]
+    head = ("Reviewer", "Status", "Class", "Threshold", "mm²", "Time")
+    table = _table(head, rows, (3, 4, 5)) if rows else '<p class="faint">Nobody has begun it.</p>'
+    notes = "".join(
+        f'<p class="note"><span class="faint">{escape(one.reviewer)}:</span> {escape(one.entry.note)}</p>'
+        for one in picture.judgements
+        if one.entry.note
+    )
+    return (
+        f'<article><h3>{escape(entry.name)}</h3><div class="faint">{escape(size)}; {escape(said)}</div>'
+        f'<div class="pair">{"".join(figures)}</div>{table}{notes}</article>'
+    )
+
+
+def _judgement_row(one: Judgement) -> list[str]:
+    entry = one.entry
+    return [
+        escape(one.reviewer),
+        escape(entry.status),
+        escape(entry.label or "") or "–",
+        "–" if one.threshold is None else f"{one.threshold:.2f}",
+        "–" if one.area is None else f"{one.area:.4g}",
+        duration(entry.seconds) if entry.seconds else "–",
+    ]
+
+
+def _figure(picture: Picture, outlines: Outlines | None, caption: str, *, define: bool = False) -> str:
+    height, width = picture.size
+    name = f"image-{picture.entry.id}"
+    image = f'<use href="#{name}"/>'
+    if define:
+        source = f'href="data:image/jpeg;base64,{picture.thumbnail}"' if picture.thumbnail else ""
+        image = f'<image id="{name}" width="{width}" height="{height}" preserveAspectRatio="none" {source}/>'
+    paths = ""
+    if outlines is not None:
+        paths = (
+            f'<path class="minus" d="{outlines.background}"/><path class="plus" d="{outlines.foreground}"/>'
+            f'<path class="halo" d="{outlines.region}"/><path class="region" d="{outlines.region}"/>'
+        )
+    text = escape(caption if outlines is not None else "no map")
+    title = escape(f"{picture.entry.name}, {caption}")
+    return (
+        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}">{image}{paths}</svg>'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _provenance(report: Report) -> str:
+    return f"<h2>Provenance</h2>{_models(report)}{_runs(report)}"
+
+
+def _models(report: Report) -> str:
+    if not report.models:
+        return "<p>No model was used.</p>"
+    used = Counter(one.entry.model.sha256 for one in report.pictures if one.entry.model is not None)
+    rows = [
+        (
+            escape(model.name),
+            f"<code>{escape(model.sha256)}</code>",
+            str(used[model.sha256]),
+            f"{model.first_used:%Y-%m-%d %H:%M}",
+        )
+        for model in report.models
+    ]
+    return _table(("Model", "SHA-256 of its file", "Latest maps", "First used"), rows, (2,))
+
+
+def _runs(report: Report) -> str:
+    if not report.runs:
+        return ""
+    rows = [
+        (
+            escape(run.folder.name),
+            escape(run.kind),
+            escape(run.reviewer),
+            f"<code>{escape(run.model)}</code>",
+            f"{run.time:%Y-%m-%d %H:%M}",
+        )
+        for run in report.runs
+    ]
+    head = ("Training run", "Kind", "By", "Model, SHA-256 of its file", "Noted")
+    return f"<p></p>{_table(head, rows)}"
