@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import pixelcam
-from pixelcam.cli import models
+from pixelcam.cli import models, review, simulate
 from pixelcam.cli.console import print_result
 from pixelcam.cli.demo import demo
 from pixelcam.cli.doctor import doctor
@@ -39,6 +39,8 @@ for command in (localize, train, evaluate, finetune, export, doctor, demo):
     app.command(help=_explanation(command))(command)
 app.command("import", help=_explanation(import_))(import_)
 app.add_typer(models.app, name="models")
+app.add_typer(review.app, name="review")
+app.add_typer(simulate.app, name="simulate")
 
 
 def _print_version(wanted: bool) -> None:

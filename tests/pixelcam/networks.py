@@ -1,6 +1,10 @@
-"""Networks whose answer is known without training them."""
+"""Networks whose answer is known without training them, and such of random weights."""
 
+import torch
 from torch import nn
+
+from pixelcam.localize import Localizer, ModelRef
+from pixelcam.model import ModelCard
 
 
 class _Averaging(nn.Module):
@@ -33,3 +37,17 @@ def linearised(network):
             if row.bias is not None:
                 nn.init.zeros_(row.bias)
     return network.eval()
+
+
+def made_localizer(encoder="test_efficientnet", change=lambda network: network, **card):
+    torch.manual_seed(0)
+    described = ModelCard(**{"encoder": encoder, "classes": ("dark", "bright"), "input_size": 64, **card})
+    network = change(described.build())
+    return Localizer(network, described, ModelRef("made", "00" * 32), torch.device("cpu"))
+
+
+def louder(network):
+    """Let the pixel head of random weights speak up, so that its map is not the same grey everywhere."""
+    for convolution in network.pixel_head.convolutions:
+        torch.nn.init.normal_(convolution.weight, std=1.0)
+    return network

@@ -3,23 +3,7 @@
 import pytest
 import torch
 
-from pixelcam.localize import Localizer, ModelRef
-from pixelcam.model import ModelCard
-from tests.pixelcam.networks import linearised
-
-
-def made_localizer(encoder="test_efficientnet", change=lambda network: network, **card):
-    torch.manual_seed(0)
-    described = ModelCard(**{"encoder": encoder, "classes": ("dark", "bright"), "input_size": 64, **card})
-    network = change(described.build())
-    return Localizer(network, described, ModelRef("made", "00" * 32), torch.device("cpu"))
-
-
-def louder(network):
-    """Let the pixel head of random weights speak up, so that its map is not the same grey everywhere."""
-    for convolution in network.pixel_head.convolutions:
-        torch.nn.init.normal_(convolution.weight, std=1.0)
-    return network
+from tests.pixelcam.networks import linearised, louder, made_localizer
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pixelcam
 from pixelcam.localize import localizer as module
 from pixelcam.model import IMAGE_HEADS, save_checkpoint
 from pixelcam.slides import Slide
-from tests.pixelcam.localize.conftest import louder, made_localizer
+from tests.pixelcam.networks import louder, made_localizer
 from tests.synthetic import tissue
 
 pytestmark = pytest.mark.usefixtures("one_thread")

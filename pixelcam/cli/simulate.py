@@ -1,0 +1,67 @@
+"""`pixelcam simulate`: what corrections would bring, measured with a simulated reviewer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pixelcam.cli import options
+from pixelcam.cli.console import print_json, print_table, show_progress
+from pixelcam.cli.outputs import prepare_folder
+
+app = typer.Typer(help="What corrections would bring, with a simulated reviewer.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `clicks` a command of its own, though it is the only one."""
+
+
+@app.command(
+    help="Let a simulated reviewer click on the largest wrong areas of every image with a mask, foreground "
+    "and background in turn, and refine the map after each click; tells the mean Dice by clicks."
+)
+def clicks(
+    dataset: options.DatasetName,
+    root: options.Root,
+    split: Annotated[
+        Literal["train", "valcl", "valpx", "test"], typer.Option(help="Which images of the data set.")
+    ],
+    model: options.Model = "starter",
+    fold: options.Fold = 0,
+    scheme: options.Scheme = "official",
+    count: Annotated[int, typer.Option("--clicks", min=1, help="Clicks on each image, of both kinds.")] = 20,
+    threshold: options.Threshold = None,
+    device: options.Device = "auto",
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Write the mean curve, each image's, and the times to this file; - is stdout.",
+            metavar="FILE",
+        ),
+    ] = None,
+) -> None:
+    """Simulate a reviewer's clicks."""
+    to_file = json_file is not None and str(json_file) != "-"
+    if json_file is not None and to_file:
+        prepare_folder(json_file.parent)
+    import pixelcam
+    from pixelcam.datasets import open_dataset
+    from pixelcam.export.atomic import write_text
+    from pixelcam.refine.oracle import simulate_clicks
+
+    images = open_dataset(dataset, root, split, fold, scheme)
+    localizer = pixelcam.load(model, device)
+    with show_progress() as sink:
+        result = simulate_clicks(localizer, images, count, threshold=threshold, on_event=sink)
+    if json_file is not None and to_file:
+        write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
+    elif json_file is not None:
+        print_json(result.to_json())
+        return
+    shown = [at for at in range(count + 1) if at % 2 == 0 or at == count]
+    print_table(("clicks", "mean Dice"), [(str(at), f"{result.mean[at]:.3f}") for at in shown])

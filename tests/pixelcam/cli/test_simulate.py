@@ -1,0 +1,41 @@
+"""`pixelcam simulate clicks`: its curve, on made pictures."""
+
+import json
+
+import pytest
+
+from tests.synthetic import write_glas_like
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_glas_like(tmp_path_factory.mktemp("glas"), train=4, valcl=2, with_test=False, size=64)
+
+
+@pytest.fixture
+def simulate(command, tiny_model, root):
+    def run(*more, root=root):
+        options = ("--model", tiny_model, "--dataset", "glas", "--root", root, "--split", "valcl")
+        return command("simulate", "clicks", *options, "--device", "cpu", *more)
+
+    return run
+
+
+def test_the_curves_go_to_a_file(simulate, tmp_path):
+    file = tmp_path / "new" / "clicks.json"
+    ending = simulate("--clicks", 4, "--json", file)
+    assert (ending.code, ending.err) == (0, "")
+    report = json.loads(file.read_text())
+    assert report["clicks"] == 4
+    assert len(report["mean_dice"]) == 5
+    assert len(report["per_image"]) == report["images"] > 0
+    assert len(ending.out.splitlines()) == 3, "after 0, 2 and 4 clicks"
+
+
+def test_a_dash_prints_the_document(simulate):
+    assert json.loads(simulate("--clicks", 1, "--json", "-").out)["clicks"] == 1
+
+
+def test_what_is_missing_or_senseless_is_one_sentence(simulate, tmp_path):
+    assert simulate(root=tmp_path / "gone").failed_with("gone")
+    assert simulate("--clicks", 0).code == 2

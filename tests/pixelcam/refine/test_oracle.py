@@ -1,0 +1,96 @@
+"""The simulated reviewer."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pixelcam.datasets import open_dataset
+from pixelcam.errors import CancelledError, ConfigError, DatasetError, ImageError
+from pixelcam.events import Stop
+from pixelcam.refine.oracle import ClickCurve, ClickResult, next_click, simulate_clicks
+from pixelcam.seeds import BACKGROUND, FOREGROUND
+from tests.synthetic import write_glas_like
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = write_glas_like(tmp_path_factory.mktemp("glas"), train=4, valcl=3, with_test=False, size=64)
+    return open_dataset("glas", root, "valcl", 0)
+
+
+def test_the_click_goes_into_the_middle_of_the_largest_wrong_area():
+    truth = np.zeros((40, 60), np.uint8)
+    truth[5:16, 10:31] = 1
+    truth[30:33, 50:53] = 1
+    region = np.zeros(truth.shape, bool)
+    row, column = next_click(region, truth, FOREGROUND)
+    assert row == 10
+    assert 15 <= column <= 25
+    assert next_click(region, truth, BACKGROUND) is None
+    region[:] = True
+    region[5:16, 10:31] = False
+    row, column = next_click(region, truth, BACKGROUND)
+    assert truth[row, column] == 0
+    assert region[row, column]
+
+
+def test_a_right_map_gets_no_click_and_ignored_pixels_are_nobodys_fault():
+    truth = np.zeros((10, 10), np.uint8)
+    truth[2:5, 2:5], truth[7:, 7:] = 1, 255
+    region = truth == 1
+    assert next_click(region, truth, FOREGROUND) is None
+    assert next_click(region | (truth == 255), truth, BACKGROUND) is None
+
+
+def test_clicks_bring_the_map_nearer_to_the_truth(shallow, images):
+    result = simulate_clicks(shallow, images, 8)
+    assert [curve.name for curve in result.curves] == [sample.name for sample in images.masked]
+    assert all(len(curve.dice) == 9 for curve in result.curves)
+    assert all(0 < len(curve.seconds) <= 8 for curve in result.curves)
+    assert result.mean[8] > result.mean[0] + 0.05
+    again = simulate_clicks(shallow, images, 8)
+    assert [curve.dice for curve in again.curves] == [curve.dice for curve in result.curves]
+
+
+def test_the_report_counts_clicks_to_a_goal():
+    curves = (ClickCurve("a", (0.5, 0.86, 0.91), (0.1, 0.2)), ClickCurve("b", (0.2, 0.3, 0.88), (0.3, 0.4)))
+    result = ClickResult(curves, 0.5)
+    assert result.clicks_to(0.85) == [1, 2]
+    assert result.clicks_to(0.9) == [2, None]
+    report = json.loads(json.dumps(result.to_json()))
+    assert report["mean_dice"] == pytest.approx([0.35, 0.58, 0.895])
+    assert report["clicks_to"]["0.85"] == {"images": 2, "median_clicks": 1.5}
+    assert report["clicks_to"]["0.9"] == {"images": 1, "median_clicks": 2.0}
+    assert report["refit_seconds"]["median"] == pytest.approx(0.25)
+    assert report["per_image"][1]["dice"] == [0.2, 0.3, 0.88]
+
+
+@pytest.mark.parametrize("wrong", [{"clicks": 0}, {"threshold": 1.5}])
+def test_senseless_settings_are_refused(shallow, images, wrong):
+    with pytest.raises(ConfigError):
+        simulate_clicks(shallow, images, **wrong)
+
+
+def test_images_without_masks_are_refused(shallow, images):
+    bare = tuple(dataclasses.replace(sample, mask=None) for sample in images.samples)
+    with pytest.raises(DatasetError, match="has a mask"):
+        simulate_clicks(shallow, dataclasses.replace(images, samples=bare), 2)
+
+
+def test_a_mask_of_another_size_is_named(shallow, images, tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "small.png"
+    Image.fromarray(np.full((10, 12), 255, np.uint8)).save(path)
+    wrong = dataclasses.replace(images.masked[0], mask=path)
+    with pytest.raises(ImageError, match="12 x 10"):
+        simulate_clicks(shallow, dataclasses.replace(images, samples=(wrong,)), 2)
+
+
+def test_the_simulation_can_be_cancelled(shallow, images):
+    with pytest.raises(CancelledError):
+        simulate_clicks(shallow, images, 2, should_stop=lambda: Stop.DISCARD)

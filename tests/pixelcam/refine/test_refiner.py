@@ -1,0 +1,175 @@
+"""The head refitted to a reviewer's labels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from pixelcam.errors import CancelledError, ImageError
+from pixelcam.events import Stop
+from pixelcam.localize import localizer as localizing
+from pixelcam.refine import Refiner, SeedSamples, extract_features, features, refiner
+from pixelcam.refine.head import fit_dual
+from pixelcam.slides import Slide
+from tests.synthetic import tissue
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SHAPE = (101, 135)
+
+
+@pytest.fixture(scope="module")
+def slide():
+    image = np.hstack([tissue("crowded", seed, 128)[0] for seed in (1, 2)])
+    return Slide.from_array(image[: SHAPE[0], : SHAPE[1]], mpp=0.5)
+
+
+@pytest.fixture(params=["shallow", "transformer"])
+def field(request, slide):
+    return extract_features(request.getfixturevalue(request.param), slide)
+
+
+def clicks(*places, shape=SHAPE, radius=3):
+    labels = np.zeros(shape, np.uint8)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    for row, column, value in places:
+        labels[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = value
+    return labels
+
+
+def test_the_fit_minimises_the_loss_that_it_names():
+    rng = np.random.default_rng(0)
+    x, prior = rng.normal(size=(12, 5)), rng.normal(size=12)
+    labels, weights, l2 = (rng.random(12) < 0.5).astype(float), rng.random(12) + 0.1, 0.3
+
+    def loss(change):
+        signs = 2 * labels - 1
+        return (weights * np.logaddexp(0, -signs * (prior + x @ change))).sum() + l2 / 2 * change @ change
+
+    best = minimize(loss, np.zeros(5), tol=1e-12).x
+    a = fit_dual(*(torch.from_numpy(each) for each in (x, prior, labels, weights)), l2)
+    np.testing.assert_allclose(x.T @ a.numpy(), best, atol=1e-4)
+
+
+def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
+    labels = clicks((0, 0, 2), (50, 60, 1), (100, 134, 2), (30, 133, 1))
+    tool = Refiner(field)
+    samples = tool.samples(labels)
+    a = fit_dual(
+        *(getattr(samples, name).double() for name in ("features", "prior", "labels", "weights")), tool.l2
+    )
+    scored = samples.prior + (samples.features @ (samples.features.double().T @ a).float())
+    rows, columns, *_ = tool._cells(labels)
+    np.testing.assert_allclose(tool._logits(samples)[rows, columns], scored, atol=1e-4)
+
+
+def test_without_labels_the_map_is_the_models_own(shallow, slide, monkeypatch):
+    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    found = Refiner(extract_features(shallow, slide)).refine(np.zeros(SHAPE, np.uint8))
+    np.testing.assert_allclose(found.foreground, shallow.localize(slide).foreground, atol=1e-5)
+    assert found.samples == 0
+
+
+def test_mirrored_views_lie_on_each_other(shallow, slide):
+    mirrored = Slide.from_array(slide.read()[:, ::-1], mpp=0.5)
+    whole = Slide.from_array(slide.read()[:96, :128], mpp=0.5)
+    turned = Slide.from_array(mirrored.read()[:96, -128:], mpp=0.5)
+    there = extract_features(shallow, whole)
+    back = extract_features(shallow, turned)
+    np.testing.assert_allclose(there.prior, back.prior.flip(1), atol=1e-4)
+    assert not torch.allclose(there.prior, back.prior, atol=1e-4)
+
+
+def test_the_map_follows_the_labels_and_keeps_them(field):
+    labels = clicks((30, 30, 2), (30, 100, 1), (80, 40, 1), (80, 110, 2))
+    before = Refiner(field).refine(np.zeros(SHAPE, np.uint8)).foreground
+    after = Refiner(field).refine(labels).foreground
+    assert (after[labels == 2] == 1).all()
+    assert (after[labels == 1] == 0).all()
+    assert after.shape == SHAPE
+    assert after.dtype == np.float32
+    around = clicks((30, 30, 2), (80, 110, 2), (30, 100, 1), (80, 40, 1), radius=6)
+    near = (around != 0) & (labels == 0)
+    change = after - before
+    assert change[near & (around == 2)].mean() > change[near & (around == 1)].mean() + 0.01
+
+
+def test_the_same_labels_give_the_same_map_whatever_was_painted_before(field):
+    labels = clicks((30, 30, 2), (80, 110, 1))
+    tool = Refiner(field)
+    tool.refine(clicks((50, 50, 1), (10, 100, 2)))
+    assert np.array_equal(tool.refine(labels).foreground, Refiner(field).refine(labels).foreground)
+
+
+def test_labels_on_a_coarser_level_fall_on_the_same_cells(field):
+    fine = np.zeros(SHAPE, np.uint8)
+    fine[40:44, 60:64], fine[80:84, 20:24] = 2, 1
+    shape = (SHAPE[0] // 2, SHAPE[1] // 2)
+    coarse = np.zeros(shape, np.uint8)
+    coarse[20:22, 30:32], coarse[40:42, 10:12] = 2, 1
+    tool = Refiner(field)
+    there, here = (set(zip(*tool._cells(each)[:2], strict=True)) for each in (fine, coarse))
+    assert here <= there
+    assert here
+    found = tool.refine(coarse).foreground
+    assert found.shape == SHAPE
+    assert (found[41:43, 61:63] == 1).all()
+
+
+def test_a_large_area_is_averaged_to_few_samples(field, monkeypatch):
+    monkeypatch.setattr(refiner, "MOST_SAMPLES", 20)
+    labels = np.ones(SHAPE, np.uint8)
+    labels[:, :60] = 2
+    samples = Refiner(field).samples(labels)
+    assert 4 <= len(samples) <= 20
+    assert set(samples.labels.tolist()) == {0, 1}
+    assert np.isfinite(Refiner(field).refine(labels).foreground).all()
+
+
+def test_samples_of_another_image_change_an_image_without_labels(field, slide, request):
+    empty = np.zeros(SHAPE, np.uint8)
+    tool = Refiner(field)
+    other = tool.samples(clicks((30, 30, 2), (80, 110, 1)))
+    found = tool.refine(empty, [other])
+    assert found.samples == len(other) > 0
+    assert not np.allclose(found.foreground, tool.refine(empty).foreground, atol=1e-3)
+    assert len(SeedSamples.joined([other, other])) == 2 * len(other)
+
+
+def test_features_past_the_memory_limit_lie_in_a_file_and_are_the_same(shallow, slide, tmp_path):
+    inside = extract_features(shallow, slide)
+    outside = extract_features(shallow, slide, scratch=tmp_path, in_memory=0)
+    assert all(torch.equal(a, b) for a, b in zip(inside.maps, outside.maps, strict=True))
+    assert inside.nbytes == sum(each.numel() * 2 for each in inside.maps)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_in_tiles_are_those_of_the_whole(shallow, slide, monkeypatch):
+    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    whole = extract_features(shallow, slide)
+    monkeypatch.setattr(localizing, "CORE", 32)
+    monkeypatch.setattr(localizing, "CONTEXT", 32)
+    assert len(shallow.plan_tiles(shallow.working_image(slide))) > 1
+    tiled = extract_features(shallow, slide)
+    np.testing.assert_allclose(tiled.prior, whole.prior, atol=1e-4)
+    for a, b in zip(tiled.maps, whole.maps, strict=True):
+        np.testing.assert_allclose(a.float(), b.float(), atol=2e-2)
+
+
+def test_an_image_of_too_many_features_is_refused(shallow, slide, monkeypatch):
+    monkeypatch.setattr(features, "MOST_BYTES", 10)
+    with pytest.raises(ImageError, match="too large to be refined live"):
+        extract_features(shallow, slide)
+
+
+def test_extraction_can_be_cancelled(shallow, slide):
+    with pytest.raises(CancelledError):
+        extract_features(shallow, slide, should_stop=lambda: Stop.DISCARD)
+
+
+def test_a_model_that_gives_nan_is_named(shallow, slide):
+    card = dataclasses.replace(shallow.card, mean=(float("nan"),) * 3)
+    broken = localizing.Localizer(shallow.network, card, shallow.model, shallow.device)
+    with pytest.raises(ImageError, match="not numbers"):
+        extract_features(broken, slide)
