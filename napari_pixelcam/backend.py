@@ -49,6 +49,14 @@ def read_catalogue() -> Catalogue:
     return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()), user_dir())
 
 
+def digest(model: str) -> str:
+    """Return the SHA-256 of a model's file, by which maps name the model that made them."""
+    from pixelcam.model import resolve_model
+    from pixelcam.slides.slide import hash_file
+
+    return hash_file(resolve_model(model))
+
+
 class Localizers:
     """The one localizer that is loaded, kept until another is asked for or its memory is needed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from napari_pixelcam.controllers.comparison import STEP, ComparisonController
 from napari_pixelcam.controllers.localize import LocalizeController
@@ -13,6 +14,10 @@ from napari_pixelcam.controllers.uncertain import UncertainController
 from napari_pixelcam.controllers.views import ViewsController
 from napari_pixelcam.keys import HELP, JUDGE, NAVIGATE, SEEDS, VIEW, Keys
 from napari_pixelcam.seedfiles import CANNOT_TELL
+
+if TYPE_CHECKING:
+    from napari_pixelcam.controllers.workbench import WorkbenchController
+    from napari_pixelcam.widgets.worklist import WorkListSection
 
 
 def bind_seeds(keys: Keys, tools: ToolsController) -> None:
@@ -84,6 +89,18 @@ def bind_views(keys: Keys, views: ViewsController, comparison: ComparisonControl
         partial(comparison.move_divider, -STEP),
     )
     keys.add("divider right", "Shift+Right", VIEW, "Divider right", partial(comparison.move_divider, STEP))
+
+
+def bind_list(keys: Keys, section: WorkListSection, workbench: WorkbenchController) -> None:
+    """Bind the way through a project's list, and what is said of each image."""
+    keys.add("next", "N", NAVIGATE, "Next image of the list", partial(workbench.step, 1))
+    keys.add("previous", "Shift+N", NAVIGATE, "Previous image", partial(workbench.step, -1))
+    keys.add("open project", "Shift+O", NAVIGATE, "Open a project", section.ask_open)
+    keys.add("localize all", "Shift+A", NAVIGATE, "Localize all images of the list", workbench.localize_all)
+    keys.add("done", "Shift+D", JUDGE, "Image done, next", partial(workbench.set_status, "done", then=1))
+    keys.add("skip", "Shift+S", JUDGE, "Skip image, next", partial(workbench.set_status, "skipped", then=1))
+    keys.add("note", "Shift+T", JUDGE, "Write a note", section.edit_note)
+    keys.add("history", "Shift+H", JUDGE, "History of the image's seeds", section.show_history)
 
 
 def bind_uncertain(keys: Keys, uncertain: UncertainController) -> None:

@@ -7,14 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from napari_pixelcam.images import KEY
+from pixelcam.errors import ProjectError
+from pixelcam.review.database import DATABASE
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
-    """Return the reader where the path is one or more files, else `None`."""
+    """Return the reader where the path is one or more files, or a project's folder, else `None`."""
     paths = [path] if isinstance(path, str) else list(path)
+    if len(paths) == 1 and (Path(paths[0]) / DATABASE).is_file():
+        return read_project
     return read_slides if paths and all(Path(one).is_file() for one in paths) else None
+
+
+def read_project(path: str | Sequence[str]) -> list[Any]:
+    """Open a project in the dock of the viewer that its folder was given to.
+
+    Returns
+    -------
+    list
+        napari's word for no layers: the dock adds them.
+    """
+    import napari
+
+    from napari_pixelcam.workbench import show_project
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise ProjectError("A project is opened in a napari window: drag its folder there.")
+    show_project(viewer, path if isinstance(path, str) else path[0])
+    return [(None,)]
 
 
 def read_slides(path: str | Sequence[str]) -> list[LayerData]:

@@ -52,7 +52,7 @@ def make_sidecar(record: ImageRecord, slide: Slide) -> SeedSidecar:
         threshold=threshold,
         predicted=localization.predicted if localization is not None else None,
         corrected_label=record.corrected_label,
-        reviewer=_reviewer(),
+        reviewer=user_name(),
         started=record.started or "",
     )
 
@@ -102,7 +102,8 @@ def _read(path: Path) -> Kept:
     return Kept(labels, sidecar, saved)
 
 
-def _reviewer() -> str:
+def user_name() -> str:
+    """Return the name of the user's account, empty where the system knows none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # no user database, as in some containers

@@ -71,6 +71,14 @@ def fill_unlabelled(layer: Labels, labels: NDArray[np.uint8]) -> int:
     return added
 
 
+def overwrite(layer: Labels, labels: NDArray[np.uint8]) -> None:
+    """Make the layer's pixels these labels, as one undo step."""
+    different = np.asarray(layer.data) != labels
+    with layer.block_history():
+        for value in (0, BACKGROUND, FOREGROUND):
+            layer.data_setitem(np.nonzero(different & (labels == value)), value)
+
+
 def brush_microns(record: ImageRecord | None, size: int) -> float | None:
     """Return a brush's diameter in micrometres, `None` where no pixel size is known."""
     mpp = microns_per_pixel(record.layer) if record is not None else None

@@ -26,6 +26,7 @@ from napari_pixelcam.seedgrid import (
     fill_unlabelled,
     new_layer,
     onto_seed_grid,
+    overwrite,
 )
 from pixelcam.errors import PixelCAMError, SeedsError
 from pixelcam.slides import Slide
@@ -301,8 +302,9 @@ class SeedsController:
         # A stroke may come before the image has been read and known; then that is done as it is saved.
         return self.keeper.saving(record, lambda: record.slide or slide_of(source), labels, kind)
 
-    def _on_saved(self, record: Any, moment: datetime) -> None:
-        self._saved[record] = moment
+    def _on_saved(self, key: Any, moment: datetime) -> None:
+        if isinstance(key, ImageRecord):
+            self._saved[key] = moment
         self._emit()
 
     def _on_save_failed(self, record: Any, message: str) -> None:
@@ -366,6 +368,14 @@ class SeedsController:
             added = self.adopt(record, kept)
             if added:
                 self.restored.emit(record, added)
+
+    def replace(self, record: ImageRecord, kept: Kept) -> None:
+        """Make the seeds those that are kept, as one undo step."""
+        if record.seeds is None:
+            self.adopt(record, kept)
+        else:
+            overwrite(record.seeds, kept.labels)
+            self._touch(record)
 
     def adopt(self, record: ImageRecord, kept: Kept) -> int:
         """Put what was kept of an image under what is painted; return how many seed pixels that added."""

@@ -37,30 +37,41 @@ class ListView:
     status: str = ALL
 
 
-def listed(entries: Sequence[ImageEntry], view: ListView, keep: int | None = None) -> list[ImageEntry]:
-    """Return the entries to show, in their order.
+def ordered(entries: Sequence[ImageEntry], view: ListView) -> list[int]:
+    """Return the ids of images in the order of a view.
+
+    By uncertainty that is the least certain first, those without a map last, and ties in file order. It is
+    asked for once, not at every change: a list that sorts itself anew while the reviewer goes through it
+    would bring some images twice, and others never.
+    """
+    found = list(entries)
+    if view.order == "random":
+        found.sort(key=lambda entry: random.Random(f"{view.seed}:{entry.id}").random())
+    elif view.order == "uncertain":
+        found.sort(key=lambda entry: -1.0 if entry.uncertainty is None else entry.uncertainty, reverse=True)
+    return [entry.id for entry in found]
+
+
+def listed(
+    entries: Sequence[ImageEntry], order: Sequence[int], view: ListView, keep: int | None = None
+) -> list[ImageEntry]:
+    """Return the entries to show.
 
     Parameters
     ----------
     entries
-        All of them, in file order.
+        All of them.
+    order
+        Ids in the order of the list; those of new images may be missing, and come last.
     view
-        Order and filter.
+        Whose filter holds.
     keep
         The image that is open: it stays in the list though its status is filtered out, so that the place is
         not lost.
-
-    Returns
-    -------
-    list of ImageEntry
-        By uncertainty: the least certain first, those without a map last, ties in file order.
     """
-    ordered = list(entries)
-    if view.order == "random":
-        ordered.sort(key=lambda entry: random.Random(f"{view.seed}:{entry.id}").random())
-    elif view.order == "uncertain":
-        ordered.sort(key=lambda entry: -1.0 if entry.uncertainty is None else entry.uncertainty, reverse=True)
-    return [entry for entry in ordered if view.status in (ALL, entry.status) or entry.id == keep]
+    places = {id: place for place, id in enumerate(order)}
+    found = sorted(entries, key=lambda entry: places.get(entry.id, len(places)))
+    return [entry for entry in found if view.status in (ALL, entry.status) or entry.id == keep]
 
 
 def neighbour(entries: Sequence[ImageEntry], current: int | None, step: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The one dock: six sections in the order of the loop, over a line for messages."""
+"""The one dock: the work list, and six sections in the order of the loop, under a line for messages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from napari_pixelcam.controllers.threshold import ThresholdController
 from napari_pixelcam.controllers.tools import ToolsController
 from napari_pixelcam.controllers.uncertain import UncertainController
 from napari_pixelcam.controllers.views import ViewsController
+from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.keys import HELP, Keys
 from napari_pixelcam.preferences import load_preferences
 from napari_pixelcam.widgets.export import ExportSection
@@ -34,6 +35,7 @@ from napari_pixelcam.widgets.qt_background import QtBackground
 from napari_pixelcam.widgets.seeds import SeedsSection
 from napari_pixelcam.widgets.theme import Tones
 from napari_pixelcam.widgets.threshold import ThresholdSection
+from napari_pixelcam.widgets.worklist import WorkListSection
 
 if TYPE_CHECKING:
     import napari
@@ -42,6 +44,8 @@ SAVE_TICK = 150
 """Milliseconds between looks whether seeds are to be counted or saved."""
 JOB_TICK = 300
 """Milliseconds between looks into a running job's folder."""
+WORK_TICK = 1000
+"""Milliseconds between looks whether the reviewer works, which is timed."""
 WIDTH = 345
 
 _SEVERITY = {
@@ -77,10 +81,12 @@ class PixelCAMDock(QWidget):
         self.views_controller = ViewsController(self.session, self.threshold_controller)
         self.comparison_controller = ComparisonController(self.session)
         self.uncertain_controller = UncertainController(self.session)
+        self.workbench = WorkbenchController(self.session, self.seeds_controller, self.localize_controller)
         self.export_controller = ExportController(self.session, self.seeds_controller)
         self.finetune_controller = FinetuneController(
             self.session, self.seeds_controller, self.localize_controller
         )
+        self.worklist = WorkListSection(self.workbench)
         self.image_model = ImageModelSection(self.session)
         self.localize = LocalizeSection(self.session, self.localize_controller)
         self.threshold = ThresholdSection(self.threshold_controller)
@@ -96,6 +102,7 @@ class PixelCAMDock(QWidget):
         self._timers = [
             self._tick(SAVE_TICK, self.seeds_controller.tick),
             self._tick(JOB_TICK, self.finetune_controller.poll),
+            self._tick(WORK_TICK, self.workbench.tick),
         ]
         self._watch_for_the_end()
         self.session.refresh_catalogue()
@@ -103,6 +110,7 @@ class PixelCAMDock(QWidget):
     def close_down(self) -> None:
         """Save what is not saved, ask running work to end, let everything go; jobs go on by themselves."""
         if not self._parts.closed:
+            self.workbench.close()
             self.seeds_controller.flush()
             for timer in self._timers:
                 timer.stop()
@@ -115,7 +123,15 @@ class PixelCAMDock(QWidget):
     @property
     def sections(self) -> tuple[QWidget, ...]:
         """The sections, top to bottom."""
-        return (self.image_model, self.localize, self.threshold, self.seeds, self.export, self.finetune)
+        return (
+            self.worklist,
+            self.image_model,
+            self.localize,
+            self.threshold,
+            self.seeds,
+            self.export,
+            self.finetune,
+        )
 
     def _lay_out(self) -> None:
         inside = QWidget()
@@ -141,6 +157,7 @@ class PixelCAMDock(QWidget):
         keys = self.keys = Keys(self._viewer)
         bindings.bind_seeds(keys, self.tools_controller)
         bindings.bind_views(keys, self.views_controller, self.comparison_controller)
+        bindings.bind_list(keys, self.worklist, self.workbench)
         bindings.bind_uncertain(keys, self.uncertain_controller)
         bindings.bind_labels(keys, self.tools_controller)
         bindings.bind_model(keys, self.localize_controller)

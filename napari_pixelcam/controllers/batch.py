@@ -1,0 +1,112 @@
+"""Work on many images of a project at once: adding them, and localizing them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_pixelcam import backend
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.opening import keep_map, read_image
+from napari_pixelcam.controllers.session import Session, sentence
+from pixelcam.errors import CancelledError, PixelCAMError
+from pixelcam.events import Event, Stop, ignore_events
+
+if TYPE_CHECKING:
+    from pixelcam.review import ImageEntry, Project
+
+
+class BatchController:
+    """Runs one such piece of work at a time, in the background; what is done when it ends stays.
+
+    Parameters
+    ----------
+    session
+        The dock's shared state.
+    """
+
+    changed = Signal()
+    """Whether it runs is different now."""
+    progressed = Signal(Event)
+    """This many images of so many are done."""
+    ended = Signal(str, str)
+    """How it went: level and a sentence."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._task: Task | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether something is under way."""
+        return self._task is not None
+
+    def add_images(self, project: Project, paths: Sequence[Path]) -> None:
+        """Add image files to the project; one that is there already is not added twice."""
+
+        def work(task: Task) -> str:
+            before = len(project.images())
+            project.add_images(paths, task.emit, task.should_stop)
+            return f"{len(project.images()) - before} images added."
+
+        self._run(work)
+
+    def localize(self, project: Project, entries: Sequence[ImageEntry]) -> None:
+        """Localize those of the images that the chosen model has not localized yet."""
+        session, model, device = self._session, self._session.model, self._session.device
+
+        def work(task: Task) -> str:
+            digest, done, failures = backend.digest(model), 0, []
+            for number, entry in enumerate(entries, start=1):
+                if task.should_stop() is not Stop.NO:
+                    raise CancelledError
+                now = project.image(entry.id)
+                if now.model is None or now.model.sha256 != digest:
+                    try:
+                        slide = read_image(project, entry.id).slide
+                        localization = session.localizers.localize(
+                            slide, model, device, on_event=ignore_events, should_stop=task.should_stop
+                        )
+                        keep_map(project, entry.id, localization)
+                        done += 1
+                    except PixelCAMError as error:  # one missing image does not hold up the others
+                        failures.append(error)
+                task.emit(Event("step", "list", step=number, total=len(entries)))
+            if failures:
+                raise PixelCAMError(
+                    f"{len(failures)} images could not be localized; the first: {failures[0]}"
+                )
+            return f"{done} images localized with {model}; {len(entries) - done} had its map already."
+
+        self._run(work)
+
+    def cancel(self) -> None:
+        """Ask the work to end."""
+        if self._task is not None:
+            self._task.stop()
+
+    def _run(self, work: Callable[[Task], str]) -> None:
+        if self.running:
+            return
+        self._task = Task()
+        self.changed.emit()
+        task = self._session.background.submit(
+            work, done=partial(self._end, "good"), failed=self._failed, progress=self.progressed.emit
+        )
+        if self._task is not None:
+            self._task = task
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, CancelledError):
+            self._end("info", "Stopped; what is done stays.")
+        else:
+            self._end("error", sentence(error))
+
+    def _end(self, level: str, message: str) -> None:
+        self._task = None
+        self.changed.emit()
+        self.ended.emit(level, message)

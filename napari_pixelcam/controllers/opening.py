@@ -1,0 +1,117 @@
+"""An image of a project as it goes into the viewer: pixels, kept map, kept seeds; and reading it ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.session import MapResult, Session
+from napari_pixelcam.histogram import ScoreHistogram
+from pixelcam.localize.localization import Localization
+from pixelcam.localize.uncertainty import map_uncertainty
+from pixelcam.slides import Slide, open_slide
+
+if TYPE_CHECKING:
+    from pixelcam.review import Project
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image of a project, read: its number there, its slide, and its map where it has one."""
+
+    id: int
+    slide: Slide
+    maps: MapResult | None
+
+    def with_maps(self, localization: Localization) -> OpenImage:
+        """Return it with a map."""
+        return replace(self, maps=map_result(localization))
+
+
+def map_result(localization: Localization) -> MapResult:
+    """Return a localization with what the threshold's slider needs of it."""
+    return MapResult(localization, ScoreHistogram.of(localization.foreground), localization.model.name)
+
+
+def read_image(project: Project, id: int) -> OpenImage:
+    """Read an image of a project, and its kept map.
+
+    Raises
+    ------
+    MissingImageError, ChangedImageError
+        It is gone, or another one lies in its place.
+    """
+    slide = open_slide(project.locate(id))
+    kept = project.localization(id)
+    return OpenImage(id, slide, None if kept is None else map_result(kept))
+
+
+def keep_map(project: Project, id: int, localization: Localization) -> None:
+    """Keep a map in a project with its uncertainty, where the project may be changed."""
+    if not project.read_only:
+        uncertainty = map_uncertainty(localization.foreground, localization.threshold)
+        project.keep_localization(id, localization, uncertainty)
+
+
+class ReadAhead:
+    """Reads one image before it is asked for, and localizes it where that has not been done.
+
+    Parameters
+    ----------
+    session
+        Whose background, model and device are used.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._ready: OpenImage | None = None
+        self._task: Task | None = None
+        self._wanted: int | None = None
+
+    def begin(self, project: Project, id: int, done: Callable[[], None]) -> None:
+        """Start with an image, unless another is under way; `done` is called where it has a new map."""
+        if self._task is not None or (self._ready is not None and self._ready.id == id):
+            return
+        session, model, device = self._session, self._session.model, self._session.device
+
+        def work(task: Task) -> tuple[OpenImage, bool]:
+            image = read_image(project, id)
+            if image.maps is not None or not model:
+                return image, False
+            localization = session.localizers.localize(
+                image.slide, model, device, on_event=task.emit, should_stop=task.should_stop
+            )
+            keep_map(project, id, localization)
+            return image.with_maps(localization), True
+
+        def end(found: tuple[OpenImage, bool]) -> None:
+            self._task = None
+            if self._wanted == id:
+                self._ready = found[0]
+                if found[1]:
+                    done()
+
+        def failed(error: Exception) -> None:
+            self._task = None  # it is told when the image itself is asked for
+
+        self._task, self._wanted = Task(), id
+        task = session.background.submit(work, done=end, failed=failed)
+        if self._task is not None:
+            self._task = task
+
+    def take(self, id: int) -> OpenImage | None:
+        """Return the image if it is the one that was read, and forget it."""
+        ready, self._ready = self._ready, None
+        return ready if ready is not None and ready.id == id else None
+
+    def stop(self) -> None:
+        """Give the model free for something more urgent."""
+        if self._task is not None:
+            self._task.stop()
+
+    def forget(self) -> None:
+        """Stop, and keep nothing that was read."""
+        self.stop()
+        self._ready, self._wanted = None, None

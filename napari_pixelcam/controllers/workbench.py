@@ -1,0 +1,370 @@
+"""A reviewer's project in the viewer: its list, one image after the other, and what is said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from psygnal import Signal
+
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.batch import BatchController
+from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Stopwatch
+from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.opening import OpenImage, ReadAhead, keep_map, read_image
+from napari_pixelcam.controllers.seeds import SeedsController
+from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
+from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
+from napari_pixelcam.images import KEY
+from napari_pixelcam.keeping import PROJECT_IMAGE, FolderKeeper, ProjectKeeper, kept_in, project_image
+from napari_pixelcam.reader import layer_of
+from pixelcam.errors import PixelCAMError, ProjectLockedError
+from pixelcam.review import ImageEntry, Project
+
+
+class WorkbenchController:
+    """Opens a project and its images; reading, localizing and writing happen in the background.
+
+    Parameters
+    ----------
+    session, seeds, localize
+        The parts of the dock that show an image, paint on it, and run the model.
+    """
+
+    changed = Signal()
+    """The project, its list, or the image at hand is different now."""
+    locked = Signal(str)
+    """The project is open under that name elsewhere, with a sentence; see `open_pending`."""
+    said = Signal(str, str)
+    """How something went: level and a sentence."""
+
+    def __init__(self, session: Session, seeds: SeedsController, localize: LocalizeController) -> None:
+        self.session, self.seeds, self.localize = session, seeds, localize
+        self.batch = BatchController(session)
+        self.project: Project | None = None
+        self.entries: list[ImageEntry] = []
+        self.view = ListView()
+        self._order: list[int] = []
+        self.current: int | None = None
+        self.opening: int | None = None
+        self._pending: Path | None = None
+        self._judgements: Judgements | None = None
+        self._ahead = ReadAhead(session)
+        self._stopwatch = Stopwatch()
+        localize.changed.connect(self._on_localize)
+        localize.finished.connect(self._on_localized)
+        seeds.autosaver.saved.connect(lambda key, moment: self._on_saved(key))
+        seeds.autosaver.failed.connect(self._on_save_failed)
+        session.image_changed.connect(self._on_image)
+        self.batch.changed.connect(self.changed.emit)
+        self.batch.progressed.connect(lambda event: self.refresh() if (event.step or 0) % 4 == 0 else None)
+        self.batch.ended.connect(self._on_batch)
+
+    # The project.
+
+    @property
+    def listed(self) -> list[ImageEntry]:
+        """The images to go through, in their order."""
+        return listed(self.entries, self._order, self.view, self.current)
+
+    @property
+    def entry(self) -> ImageEntry | None:
+        """The image at hand."""
+        return next((entry for entry in self.entries if entry.id == self.current), None)
+
+    def open(self, folder: Path, reviewer: str, *, read_only: bool = False) -> None:
+        """Open a project under a reviewer's name, in place of the one that is open."""
+        self._pending = Path(folder)
+        self._enter(lambda: Project.open(folder, reviewer=reviewer, read_only=read_only))
+
+    def open_pending(self, reviewer: str, *, read_only: bool = False) -> None:
+        """Try the project that was locked again, read-only or under another name."""
+        if self._pending is not None:
+            self.open(self._pending, reviewer, read_only=read_only)
+
+    def create(self, folder: Path, reviewer: str) -> None:
+        """Make a project in a new or empty folder, and open it."""
+        self._enter(lambda: Project.create(folder, reviewer=reviewer))
+
+    def _enter(self, make: Callable[[], Project]) -> None:
+        self.close()
+        self.session.background.submit(lambda task: make(), done=self._take, failed=self._refused)
+
+    def _take(self, project: Project) -> None:
+        self.close()  # another may have come in between
+        self.project, self._pending = project, None
+        self.seeds.keeper = ProjectKeeper(project, FolderKeeper(self.session))
+        self._judgements = Judgements(project, self.seeds.autosaver)
+        if project.read_only:
+            self.said.emit("warning", f"{project.name} is open read-only: nothing you do is kept.")
+        else:
+            self.said.emit("good", f"{project.name} is open, reviewed by {project.reviewer}.")
+        self.refresh()
+        self.sort()
+
+    def _refused(self, error: Exception) -> None:
+        if isinstance(error, ProjectLockedError):
+            self.locked.emit(str(error))
+        else:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Write what is not written, put the image away, and give the reviewer's name free."""
+        project = self.project
+        if project is None:
+            return
+        self.batch.cancel()
+        self._ahead.forget()
+        self._leave()
+        self._remove_image()
+        self.seeds.flush()
+        self.seeds.keeper = FolderKeeper(self.session)
+        self.project, self._judgements, self.entries = None, None, []
+        self.current = self.opening = None
+        project.close()
+        self.changed.emit()
+
+    def refresh(self) -> None:
+        """Read the list anew."""
+        if self.project is None:
+            return
+        try:
+            entries = self.project.images()
+            self.entries = self._judgements.applied(entries) if self._judgements is not None else entries
+        except PixelCAMError as error:
+            self._fail(error)
+        self.changed.emit()
+
+    def set_view(self, view: ListView) -> None:
+        """Show the list in another order, or other images."""
+        self.view = view
+        self.sort()
+
+    def sort(self) -> None:
+        """Order the list anew, by what is known now."""
+        self._order = ordered(self.entries, self.view)
+        self.changed.emit()
+
+    # Going through the list.
+
+    def step(self, by: int) -> None:
+        """Open the next image of the list, or another one so many places on."""
+        id = neighbour(self.listed, self.current if self.opening is None else self.opening, by)
+        if id is not None:
+            self.go(id)
+        elif self.project is not None:
+            self.said.emit("info", "That was the last image of the list." if by > 0 else "This is the first.")
+
+    def go(self, id: int) -> None:
+        """Open an image of the project, at once where it has been read ahead."""
+        project = self.project
+        if project is None or id in (self.current, self.opening):
+            return
+        self.opening = id
+        ready = self._ahead.take(id)
+        if ready is not None:
+            self._show(project, ready)
+            return
+        self.changed.emit()
+        self.session.background.submit(
+            lambda task: read_image(project, id),
+            done=partial(self._show, project),
+            failed=partial(self._cannot_open, id),
+        )
+
+    def _cannot_open(self, id: int, error: Exception) -> None:
+        if self.opening == id:
+            self.opening = None
+            self._fail(error)
+            self.changed.emit()
+
+    def _show(self, project: Project, image: OpenImage) -> None:
+        if project is not self.project or image.id != self.opening:
+            return
+        self.opening = None
+        self._leave()
+        self._remove_image()
+        data, options, _ = layer_of(image.slide)
+        options["metadata"][KEY][PROJECT_IMAGE] = self.current = image.id
+        layer = self.session.viewer.add_image(data, **options)
+        self.session.viewer.layers.selection.active = layer
+        self.session.choose_image(layer)
+        record = self.session.record
+        assert record is not None
+        self._fill(project, record, image)
+        self.session.viewer.reset_view()
+        self._stopwatch.take()
+        if project.image(image.id).status == "to do":
+            self.set_status("in review")
+        if image.maps is None and self.session.model:
+            self.localize.run()
+        self.refresh()
+        self._look_ahead()
+
+    def _fill(self, project: Project, record: ImageRecord, image: OpenImage) -> None:
+        entry = project.image(image.id)
+        record.slide, record.fingerprint = image.slide, entry.fingerprint
+        record.threshold, record.corrected_label = entry.threshold, entry.label
+        kept = kept_in(project, image.id)  # as it is now, which may be later than when it was read ahead
+        if kept.labels.any():
+            self.seeds.adopt(record, kept)
+        if record.seeds is not None and project.read_only:
+            record.seeds.editable = False
+        if image.maps is not None:
+            self.localize.show(record, image.maps)
+        self.session.image_changed.emit(record)  # now that all is known of it
+
+    def _look_ahead(self) -> None:
+        project, id = self.project, neighbour(self.listed, self.current, 1)
+        if project is None or id is None or self.localize.running or self.batch.running:
+            return
+        self._ahead.begin(project, id, self.refresh)
+
+    def _leave(self) -> None:
+        """Note what there is to note of the image at hand before it goes."""
+        self._note_work()
+
+    def _remove_image(self) -> None:
+        layers = self.session.viewer.layers
+        for record in [one for one in self.session.records() if project_image(one) is not None]:
+            for layer in [*record.layers(), record.layer]:
+                if layer in layers:
+                    layers.remove(layer)
+
+    # What the reviewer says of the image.
+
+    def set_status(self, status: str, *, then: int = 0) -> None:
+        """Say how far the image at hand is, and go so many places on in the list."""
+        if self._judgements is None or self.current is None:
+            return
+        following = neighbour(self.listed, self.current, then) if then else None
+        self._judgements.set_status(self.current, status)
+        self.refresh()
+        if following is not None:
+            self.go(following)
+
+    def set_note(self, text: str) -> None:
+        """Keep a note on the image at hand."""
+        entry = self.entry
+        if self._judgements is not None and entry is not None and entry.note != text:
+            self._judgements.set_note(entry.id, text)
+            self.refresh()
+
+    def restore(self, seq: int) -> None:
+        """Make the seeds what they were after an earlier save; that is a save too, and one undo step."""
+        project, id, record = self.project, self.current, self.session.record
+        if project is None or id is None or record is None or project_image(record) != id:
+            return
+        self.seeds.flush()
+
+        def done(ignored: object) -> None:
+            if project is self.project and self.session.holds(record):
+                self.seeds.replace(record, kept_in(project, id))
+                self.refresh()
+
+        self.session.background.submit(lambda task: project.restore(id, seq), done=done, failed=self._fail)
+
+    def tick(self) -> None:
+        """Count the time spent; call it about once a second."""
+        if self.project is None or self.current is None:
+            return
+        viewer = self.session.viewer
+        pointer, camera = tuple(viewer.cursor.position), viewer.scene.camera
+        self._stopwatch.tick((pointer, tuple(camera.center), camera.zoom, self.seeds.state))
+        if self._stopwatch.seconds >= WRITE:
+            self._note_work()
+
+    def _note_work(self) -> None:
+        entry, record = self.entry, self.session.record
+        if self._judgements is None or entry is None:
+            return
+        self._judgements.add_seconds(entry.id, self._stopwatch.take())
+        if record is not None and project_image(record) == entry.id and record.threshold != entry.threshold:
+            self._judgements.set_threshold(entry.id, record.threshold)
+
+    def read_thumbnails(self, ids: Sequence[int], done: Callable[[dict[int, Any]], None]) -> None:
+        """Read small pictures of images, (h, w, 3) uint8; `done` gets those that there are."""
+        project = self.project
+        if project is None:
+            return
+
+        def work(task: Task) -> dict[int, Any]:
+            found = {id: project.thumbnail(id) for id in ids}
+            return {id: pixels for id, pixels in found.items() if pixels is not None}
+
+        self.session.background.submit(work, done=done, failed=lambda error: None)  # they are a convenience
+
+    # Adding and localizing many.
+
+    def add_images(self, paths: Sequence[Path]) -> None:
+        """Add image files to the project."""
+        if self.project is not None:
+            self.batch.add_images(self.project, paths)
+
+    def localize_all(self) -> None:
+        """Localize the images of the list."""
+        if self.project is None:
+            return
+        if not self.session.model:
+            self.said.emit("error", self.localize.obstacle)
+            return
+        self._ahead.stop()
+        self.batch.localize(self.project, self.listed)
+
+    # What follows from the rest of the dock.
+
+    def _on_localize(self) -> None:
+        if self.localize.running:
+            self._ahead.stop()  # there is one model, and the reviewer waits for it
+
+    def _on_localized(self, record: ImageRecord) -> None:
+        """Keep the map that Localize has just made, and then read on."""
+        id, project, maps = project_image(record), self.project, record.result
+        if project is None or id is None or maps is None:
+            return
+
+        def done(ignored: object) -> None:
+            self.refresh()
+            self._look_ahead()
+
+        self.session.background.submit(
+            lambda task: keep_map(project, id, maps.localization),
+            done=done,
+            failed=lambda error: self._fail(error) if project is self.project else None,
+        )
+
+    def _on_saved(self, key: Any) -> None:
+        if isinstance(key, Judgement):
+            if self._judgements is not None:
+                self._judgements.settle(key)
+            self.refresh()
+        elif project_image(key) is not None:
+            self.refresh()
+
+    def _on_save_failed(self, key: Any, message: str) -> None:
+        if isinstance(key, Judgement):  # the seeds section tells of seeds
+            self.said.emit("error", f"NOT SAVED. {message} Trying again every few seconds.")
+
+    def _on_batch(self, level: str, message: str) -> None:
+        self.said.emit(level, message)
+        self.refresh()
+        self.sort()
+        if self.current is None:
+            self.step(1)
+        else:
+            self._look_ahead()
+
+    def _on_image(self, record: ImageRecord | None) -> None:
+        """Notice when the reviewer has removed the image's layer."""
+        if self.current is not None and not any(
+            project_image(one) == self.current for one in self.session.records()
+        ):
+            self._leave()
+            self.current = None
+            self.changed.emit()
+
+    def _fail(self, error: Exception) -> None:
+        self.said.emit("error", sentence(error))
+        self.session.report(error)
