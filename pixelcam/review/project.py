@@ -202,7 +202,8 @@ class Project(OpenProject):
 
     def seeds_at(self, id: int, seq: int) -> NDArray[np.uint8]:
         """Return the labels as the reviewer of an edit left them by it, (h, w) uint8."""
-        return self._seeds.state_at(self._canvas(id, self._save(id, seq).reviewer), seq)
+        save = self._save(id, seq)
+        return self._seeds.state_at(self._canvas(id, save.reviewer), save.seq)
 
     def restore(self, id: int, seq: int) -> Save:
         """Make this reviewer's seeds those after an edit, one's own or another's, by a new edit."""
@@ -217,7 +218,7 @@ class Project(OpenProject):
     def _save(self, id: int, seq: int) -> Save:
         with self._database.reading() as connection:
             self._row(connection, id)
-            found = journal.find_save(connection, id, seq)
+            found = journal.find_save(connection, id, int(seq))
         if found is None:
             raise ProjectError(f"The image {id} has no save of the number {seq}; look at its history.")
         return found

@@ -76,8 +76,9 @@ class SeedStore:
 
     def write_box(self, canvas: Canvas, box: Box, labels: NDArray[np.uint8], kind: str) -> Save:
         """Keep the labels of one box; see `Project.write_seeds`."""
-        labels = _checked_labels(labels, (box[2] - box[0], box[3] - box[1]))
-        y0, x0, y1, x1 = box
+        # Plain integers: SQLite would keep numpy's as bytes.
+        y0, x0, y1, x1 = box = (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
+        labels = _checked_labels(labels, (y1 - y0, x1 - x0))
         if not (0 <= y0 < y1 <= canvas.shape[0] and 0 <= x0 < x1 <= canvas.shape[1]):
             raise SeedsError(f"The box {box} lies outside the seeds of {canvas.shape} pixels.")
         with self._database.lock:

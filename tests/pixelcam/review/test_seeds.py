@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pixelcam.errors import SeedsError
 from pixelcam.review import Project
 from pixelcam.seeds import count_seeds
 from pixelcam.seeds.grid import SeedGrid
-from tests.pixelcam.review.conftest import paint
+from tests.pixelcam.review.conftest import localization, paint
 
 
 def picture(project: Project, image: int):
@@ -45,6 +46,20 @@ def test_a_box_is_written_where_it_belongs(project, image):
     np.testing.assert_array_equal(seeds[600:602, 10:13], [[2, 0, 1], [2, 2, 0]])
     assert count_seeds(seeds) == (3, 1)
     assert project.history(image)[-1].kind == "fill"
+
+
+def test_numbers_of_numpy_are_numbers_too(folder):
+    with Project.open(folder, reviewer="Ann") as project:
+        image = project.images()[0].id
+        save = project.write_seeds(image, tuple(np.array([5, 6, 7, 8])), np.full((2, 2), 2, np.uint8))
+        found = localization("a", 60, 80)
+        odd = replace(found, classes={"a": np.float32(0.5)}, threshold=np.float32(0.5))
+        project.keep_localization(image, odd, np.float32(0.25))
+        project.set_threshold(image, np.float32(0.75))
+    with Project.open(folder, reviewer="Ann") as project:
+        assert project.seeds_at(image, np.int64(save.seq))[5:7, 6:8].all()
+        entry = project.image(image)
+        assert (entry.uncertainty, entry.threshold, entry.classes) == (0.25, 0.75, {"a": 0.5})
 
 
 @pytest.mark.parametrize("box", [(0, 0, 2, 3), (-1, 0, 1, 3), (699, 0, 701, 3), (5, 5, 5, 8)])
