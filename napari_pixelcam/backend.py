@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pixelcam.events import EventSink, StopCheck
     from pixelcam.localize import Localization
+    from pixelcam.refine import Refiner
     from pixelcam.slides import Slide
 
 
@@ -70,11 +71,22 @@ class Localizers:
     ) -> Localization:
         """Localize with the model of that name, loading it if another is loaded; one call at a time."""
         with self._lock:
-            if self._key != (model, device):
-                self._drop()
-                self._localizer = _load(model, device)
-                self._key = (model, device)
+            self._take(model, device)
             return self._localizer.localize(slide, on_event=on_event, should_stop=should_stop)
+
+    def refiner(self, slide: Slide, model: str, device: str, *, should_stop: StopCheck) -> Refiner:
+        """Return what refits the map of an image to seeds, after one more pass of the model over it."""
+        from pixelcam.refine import Refiner, extract_features
+
+        with self._lock:
+            self._take(model, device)
+            return Refiner(extract_features(self._localizer, slide, should_stop=should_stop))
+
+    def _take(self, model: str, device: str) -> None:
+        if self._key != (model, device):
+            self._drop()
+            self._localizer = _load(model, device)
+            self._key = (model, device)
 
     @property
     def loaded(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_pixelcam.controllers.comparison import STEP, ComparisonController
 from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.refine import RefineController
 from napari_pixelcam.controllers.seedstate import KEYS
 from napari_pixelcam.controllers.session import ImageRecord
 from napari_pixelcam.controllers.tools import ToolsController
@@ -134,6 +135,7 @@ def bind_labels(keys: Keys, tools: ToolsController) -> None:
     keys.add("cannot tell", "Shift+K", JUDGE, "Cannot tell the class", partial(say, "cannot tell"))
 
 
-def bind_model(keys: Keys, localize: LocalizeController) -> None:
-    """Bind what runs the model."""
+def bind_model(keys: Keys, localize: LocalizeController, refine: RefineController) -> None:
+    """Bind what runs the model, and the way back to its own map."""
     keys.add("localize", "Shift+L", HELP, "Localize the image", localize.run)
+    keys.add("model's map", "R", HELP, "The model's own map, or the refitted one", refine.switch)

@@ -87,6 +87,8 @@ class Session:
     device_changed = Signal(str)
     localized = Signal(object)
     """This record has a new map."""
+    refined = Signal(object)
+    """This record's map is now another, refitted to its seeds or the model's own again."""
     moved = Signal(object)
     """This record's image has another transform."""
     overlay_removed = Signal(object)

@@ -55,6 +55,7 @@ class ThresholdController:
         self._followed: WeakKeyDictionary[Image, Any] = WeakKeyDictionary()
         session.image_changed.connect(lambda record: self.changed.emit(self.state))
         session.localized.connect(self._on_localized)
+        session.refined.connect(self._on_localized)
         session.overlay_removed.connect(lambda record: self.changed.emit(self.state))
 
     @property

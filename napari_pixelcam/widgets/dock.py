@@ -16,6 +16,7 @@ from napari_pixelcam.controllers.comparison import ComparisonController
 from napari_pixelcam.controllers.export import ExportController
 from napari_pixelcam.controllers.finetune import FinetuneController
 from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.refine import RefineController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session
 from napari_pixelcam.controllers.threshold import ThresholdController
@@ -25,6 +26,7 @@ from napari_pixelcam.controllers.views import ViewsController
 from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.keys import HELP, Keys
 from napari_pixelcam.preferences import load_preferences
+from napari_pixelcam.widgets.collector import Collector
 from napari_pixelcam.widgets.export import ExportSection
 from napari_pixelcam.widgets.finetune import FinetuneSection
 from napari_pixelcam.widgets.image_model import ImageModelSection
@@ -32,6 +34,7 @@ from napari_pixelcam.widgets.keysheet import KeySheet
 from napari_pixelcam.widgets.localize import LocalizeSection
 from napari_pixelcam.widgets.message import Message
 from napari_pixelcam.widgets.qt_background import QtBackground
+from napari_pixelcam.widgets.refine import RefineRow
 from napari_pixelcam.widgets.seeds import SeedsSection
 from napari_pixelcam.widgets.theme import Tones
 from napari_pixelcam.widgets.threshold import ThresholdSection
@@ -70,6 +73,8 @@ class PixelCAMDock(QWidget):
         # napari hands plugins a proxy whose layers are proxies too: none is the layer that events name.
         napari_viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = napari_viewer
+        self._collector = Collector(self)
+        self._collector.start()
         self.background = QtBackground()
         self.session = Session(napari_viewer, self.background, load_preferences())
         self.localize_controller = LocalizeController(self.session)
@@ -78,6 +83,7 @@ class PixelCAMDock(QWidget):
         self._parts = _Parts(self.session, self.background, autosaver)
         self.seeds_controller = SeedsController(self.session, autosaver)
         self.tools_controller = ToolsController(self.seeds_controller)
+        self.refine_controller = RefineController(self.session)
         self.views_controller = ViewsController(self.session, self.threshold_controller)
         self.comparison_controller = ComparisonController(self.session)
         self.uncertain_controller = UncertainController(self.session)
@@ -91,6 +97,8 @@ class PixelCAMDock(QWidget):
         self.localize = LocalizeSection(self.session, self.localize_controller)
         self.threshold = ThresholdSection(self.threshold_controller)
         self.seeds = SeedsSection(self.session, self.seeds_controller, self.tools_controller)
+        self.refine = RefineRow(self.refine_controller)
+        self.seeds.body.addWidget(self.refine)
         self.export = ExportSection(self.export_controller)
         self.finetune = FinetuneSection(self.session, self.finetune_controller)
         self.message = Message(closable=True)
@@ -119,6 +127,7 @@ class PixelCAMDock(QWidget):
             self.keys.close()
             self._question.setEnabled(False)
         self._parts.close()
+        self._collector.stop()
 
     @property
     def sections(self) -> tuple[QWidget, ...]:
@@ -160,7 +169,7 @@ class PixelCAMDock(QWidget):
         bindings.bind_list(keys, self.worklist, self.workbench)
         bindings.bind_uncertain(keys, self.uncertain_controller)
         bindings.bind_labels(keys, self.tools_controller)
-        bindings.bind_model(keys, self.localize_controller)
+        bindings.bind_model(keys, self.localize_controller, self.refine_controller)
         keys.add("help", "F1", HELP, "This sheet; also ?", self.show_keys)
         # napari's key maps know no key by the name of ?, which is another one on every keyboard.
         self._question = QShortcut(QKeySequence("?"), self)

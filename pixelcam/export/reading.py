@@ -62,6 +62,7 @@ def read_localization(summary: str | Path) -> Localization:
             model=ModelRef(str(model["name"]), str(model["sha256"])),
             scale=(scale[0], scale[1]),
             translate=(translate[0], translate[1]),
+            refined=int(values.get("refined", 0)),
         )
     except FileNotFoundError as error:
         raise ImageError(f"{error.filename} is missing; localize the image again.") from error

@@ -43,8 +43,10 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         pixels at or above the threshold), ``model`` (``name``, ``sha256``), ``image`` (``width``,
         ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None) and ``fg`` (``file``;
         ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel (0, 0) in level-0
-        pixels; both as [y, x]).
+        pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was refitted, is
+        there only where the map is not the model's own.
     """
+    refined = {"refined": int(localization.refined)} if localization.refined else {}
     chosen = localization.threshold if threshold is None else threshold
     return {
         "classes": {name: float(p) for name, p in localization.classes.items()},
@@ -62,6 +64,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
             "scale": [float(value) for value in localization.scale],
             "translate": [float(value) for value in localization.translate],
         },
+        **refined,
     }
 
 

@@ -37,6 +37,9 @@ class Localization:
         The model's default foreground threshold.
     model
         Who made it.
+    refined
+        To how many labelled cells of a reviewer's seeds the pixel head was refitted for this map; 0 where the
+        map is the model's own.
     scale, translate
         Level-0 pixels per map pixel, and the centre of map pixel (0, 0) in level-0 pixels, each as (y, x).
     """
@@ -51,6 +54,7 @@ class Localization:
     model: ModelRef
     scale: tuple[float, float] = (1.0, 1.0)
     translate: tuple[float, float] = (0.0, 0.0)
+    refined: int = 0
 
     @property
     def predicted(self) -> str:

@@ -1,0 +1,330 @@
+"""Live refinement: after each stroke the map is that of a pixel head refitted to the reviewer's seeds."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
+from napari_pixelcam.histogram import ScoreHistogram
+from napari_pixelcam.overlays import show_maps
+from pixelcam.errors import CancelledError
+
+if TYPE_CHECKING:
+    from pixelcam.refine import RefinedMap, Refiner, SeedSamples
+
+MOST_KEPT = 1 << 30
+"""Bytes of features that are kept for the images of a session; those used longest ago go first."""
+
+
+@dataclass(frozen=True)
+class RefineState:
+    """What the section shows of the chosen image.
+
+    Parameters
+    ----------
+    live
+        Whether strokes refit the map.
+    everywhere
+        Whether the seeds of the session's other images of the same model count too.
+    refined
+        Whether the map on the screen is a refitted one.
+    can_switch
+        Whether there is a model's map to go back to, or a refitted one to return to.
+    text
+        One line that says how it stands; empty where there is nothing to say.
+    """
+
+    live: bool = True
+    everywhere: bool = False
+    refined: bool = False
+    can_switch: bool = False
+    text: str = ""
+
+
+@dataclass(eq=False)
+class _Field:
+    """What is known of one image since it was localized."""
+
+    model: MapResult
+    refiner: Refiner | None = None
+    samples: SeedSamples | None = None
+    task: Task | None = None
+    wanted: bool = False
+    fitted: int | None = None
+    refined: MapResult | None = None
+    seconds: float = 0.0
+    failure: str = ""
+    used: float = 0.0
+
+
+class RefineController:
+    """Keeps the features of the images at hand, and refits the map to their seeds as these change.
+
+    The model stays as it is until a fine-tuning job runs, and its own map is one key away.
+
+    Parameters
+    ----------
+    session
+        The dock's shared state.
+    """
+
+    changed = Signal(object)
+    """The state of the chosen image is now this `RefineState`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.live = True
+        self.everywhere = False
+        self._fields: WeakKeyDictionary[ImageRecord, _Field] = WeakKeyDictionary()
+        self._known: WeakSet[ImageRecord] = WeakSet()
+        self._followed: WeakSet[Labels] = WeakSet()
+        session.localized.connect(self._on_localized)
+        session.seeds_changed.connect(self._on_seeds)
+        session.image_changed.connect(lambda record: self._emit())
+
+    @property
+    def state(self) -> RefineState:
+        """What holds for the chosen image."""
+        record = self.session.record
+        field = self._fields.get(record) if record is not None else None
+        if record is None or field is None:
+            return RefineState(self.live, self.everywhere)
+        refined = field.refined is not None and record.result is field.refined
+        return RefineState(
+            self.live, self.everywhere, refined, field.refined is not None, self._text(record, field, refined)
+        )
+
+    def _text(self, record: ImageRecord, field: _Field, refined: bool) -> str:
+        if not self.live:
+            return ""
+        if field.failure:
+            return field.failure
+        if field.refiner is None:
+            return "Preparing for corrections…" if field.task is not None else ""
+        if refined and field.refined is not None:
+            return f"The map follows your seeds (refitted in {1000 * field.seconds:.0f} ms)."
+        if field.refined is not None:
+            return "The model's own map."
+        return "Paint, and the map follows."
+
+    # What the user does.
+
+    def set_live(self, live: bool) -> None:
+        """Let strokes refit the map, or show the models' own maps only."""
+        if live == self.live:
+            return
+        self.live = live
+        for record in self.session.records():
+            field = self._fields.get(record)
+            if field is None:
+                continue
+            if live:
+                self._prepare(record, field)
+                self._want(record)
+            elif field.refined is not None:
+                self._show(record, field.model)
+        self._emit()
+
+    def set_everywhere(self, everywhere: bool) -> None:
+        """Let the seeds of the session's other images count too, or those of the image alone."""
+        if everywhere != self.everywhere:
+            self.everywhere = everywhere
+            for record, field in self._fields.items():
+                field.fitted = None
+                if record is self.session.record:
+                    self._want(record)
+            self._emit()
+
+    def switch(self) -> None:
+        """Go back to the model's own map, or from there to the refitted one, until the next stroke."""
+        record = self.session.record
+        field = self._fields.get(record) if record is not None else None
+        if record is None or field is None or field.refined is None:
+            self.session.notified.emit("info", "The map is the model's own: no seeds have changed it.")
+            return
+        self._show(record, field.model if record.result is field.refined else field.refined)
+
+    # Features.
+
+    def _on_localized(self, record: ImageRecord) -> None:
+        if record.result is None:
+            return
+        before = self._fields.get(record)
+        if before is not None and (record.result is before.model or record.result is before.refined):
+            return
+        if before is not None and before.task is not None:
+            before.task.stop()
+        self._fields[record] = field = _Field(record.result)
+        # A map that comes with seeds of before is refitted at once; one asked for again shows what is new.
+        field.wanted = record not in self._known
+        self._known.add(record)
+        if self.live:
+            self._prepare(record, field)
+        self._emit()
+
+    def _prepare(self, record: ImageRecord, field: _Field) -> None:
+        slide = record.slide
+        if slide is None or field.refiner is not None or field.task is not None or field.failure:
+            return
+        model, device = field.model.model, self.session.device
+        field.task = Task()
+        task = self.session.background.submit(
+            lambda task: self.session.localizers.refiner(slide, model, device, should_stop=task.should_stop),
+            done=partial(self._prepared, record, field),
+            failed=partial(self._failed, record, field),
+        )
+        if field.task is not None:
+            field.task = task
+
+    def _prepared(self, record: ImageRecord, field: _Field, refiner: Refiner) -> None:
+        field.task = None
+        if self._fields.get(record) is not field or not self.session.holds(record):
+            return
+        field.refiner = refiner
+        self._make_room(record)
+        if field.wanted:
+            self._refit(record, field)
+        self._emit()
+
+    def _failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
+        field.task = None
+        if not isinstance(error, CancelledError):
+            field.failure = sentence(error)
+        self._emit()
+
+    def _make_room(self, record: ImageRecord) -> None:
+        self._fields[record].used = time.monotonic()
+        kept = sorted(
+            (field for field in self._fields.values() if field.refiner is not None),
+            key=lambda field: field.used,
+            reverse=True,
+        )
+        total = 0
+        for field in kept:
+            assert field.refiner is not None
+            total += field.refiner.features.nbytes
+            if total > MOST_KEPT and field is not kept[0] and field.task is None:
+                field.refiner = None  # extracted anew at the next stroke
+
+    # Strokes.
+
+    def _on_seeds(self, record: ImageRecord) -> None:
+        layer = record.seeds
+        if layer is not None and layer not in self._followed:
+            self._followed.add(layer)
+            for name in ("paint", "set_data", "data"):
+                getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
+        self._want(record)
+
+    def _on_painted(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
+        if record.seeds is layer:
+            self._want(record)
+
+    def _want(self, record: ImageRecord) -> None:
+        """Refit as soon as that can be done."""
+        field = self._fields.get(record)
+        if field is None or not self.live or field.failure:
+            return
+        field.wanted = True
+        if field.task is not None:
+            return
+        if field.refiner is None:
+            self._prepare(record, field)
+        else:
+            self._refit(record, field)
+
+    def _refit(self, record: ImageRecord, field: _Field) -> None:
+        field.wanted = False
+        refiner = field.refiner
+        if refiner is None:
+            return
+        labels = _labels(record)
+        fingerprint = zlib.crc32(labels)
+        others = self._others(record, field)
+        if fingerprint == field.fitted or (not others and not labels.any() and field.refined is None):
+            return
+        field.fitted = fingerprint
+        field.task = Task()
+        task = self.session.background.submit(
+            lambda task: _refitted(refiner, labels, others),
+            done=partial(self._refined, record, field),
+            failed=partial(self._failed, record, field),
+        )
+        if field.task is not None:
+            field.task = task
+
+    def _others(self, record: ImageRecord, field: _Field) -> list[SeedSamples]:
+        if not self.everywhere:
+            return []
+        sha256 = field.model.localization.model.sha256
+        return [
+            other.samples
+            for held, other in self._fields.items()
+            if held is not record
+            and other.samples is not None
+            and len(other.samples)
+            and other.model.localization.model.sha256 == sha256
+        ]
+
+    def _refined(self, record: ImageRecord, field: _Field, result: _Refit) -> None:
+        field.task = None
+        if self._fields.get(record) is not field or not self.session.holds(record) or not self.live:
+            return
+        field.samples, field.seconds, field.used = result.samples, result.seconds, time.monotonic()
+        if result.found.samples:
+            localization = replace(
+                field.model.localization,
+                foreground=result.found.foreground,
+                scale=(1.0, 1.0),
+                translate=(0.0, 0.0),
+                refined=result.found.samples,
+            )
+            field.refined = MapResult(localization, result.histogram, field.model.model)
+            record.previous = field.model
+            self._show(record, field.refined)
+        else:  # the last seed was taken away
+            field.refined = None
+            self._show(record, field.model)
+        if field.wanted:
+            self._refit(record, field)
+
+    def _show(self, record: ImageRecord, maps: MapResult) -> None:
+        record.result = maps
+        show_maps(self.session.viewer, record, self.session.preferences.opacity)
+        self.session.refined.emit(record)
+        self._emit()
+
+    def _emit(self) -> None:
+        self.changed.emit(self.state)
+
+
+@dataclass(frozen=True, eq=False)
+class _Refit:
+    found: RefinedMap
+    samples: SeedSamples
+    histogram: ScoreHistogram
+    seconds: float
+
+
+def _refitted(refiner: Refiner, labels: NDArray[np.uint8], others: list[SeedSamples]) -> _Refit:
+    before = time.perf_counter()
+    found = refiner.refine(labels, others)
+    histogram = ScoreHistogram.of(found.foreground)
+    return _Refit(found, refiner.samples(labels), histogram, time.perf_counter() - before)
+
+
+def _labels(record: ImageRecord) -> NDArray[np.uint8]:
+    if record.seeds is None:
+        return np.zeros((1, 1), dtype=np.uint8)
+    return np.array(record.seeds.data, dtype=np.uint8, copy=True)

@@ -1,0 +1,195 @@
+"""Live refinement from the dock: the map follows the seeds, and the model's own is one key away."""
+
+import numpy as np
+import pytest
+
+from napari_pixelcam import backend
+from napari_pixelcam.controllers import refine
+from napari_pixelcam.controllers.refine import RefineController
+from pixelcam.errors import ImageError
+from pixelcam.refine import RefinedMap, SeedSamples
+from tests.napari_pixelcam.helpers import drag, tissue
+
+
+class FakeFeatures:
+    nbytes = 100
+
+
+class FakeRefiner:
+    """Says foreground where more foreground than background seeds are known, of all images together."""
+
+    def __init__(self, slide):
+        self.shape = (slide.height, slide.width)
+        self.features = FakeFeatures()
+        self.calls = 0
+
+    def refine(self, labels, others=()):
+        self.calls += 1
+        counted = [int((labels == 2).sum()), int((labels == 1).sum())]
+        for other in others:
+            counted[0] += int(other.labels.sum())
+            counted[1] += int((1 - other.labels).sum())
+        value = 0.9 if counted[0] > counted[1] else 0.1
+        return RefinedMap(np.full(self.shape, value, np.float32), sum(counted))
+
+    def samples(self, labels):
+        import torch
+
+        found = torch.from_numpy(labels[labels != 0].astype(np.int64) - 1).float()
+        return SeedSamples(torch.zeros(len(found), 1), found, found, found)
+
+
+@pytest.fixture
+def refiners(bench, monkeypatch):
+    made = []
+
+    def extract(self, slide, model, device, *, should_stop):
+        made.append(FakeRefiner(slide))
+        return made[-1]
+
+    monkeypatch.setattr(backend.Localizers, "refiner", extract)
+    return made
+
+
+@pytest.fixture
+def live(bench, refiners):
+    controller = RefineController(bench.session)
+    bench.localize.run()
+    return controller
+
+
+def paint(bench, brush="foreground", points=((10, 10), (12, 20))):
+    bench.seeds.take(brush)
+    drag(bench.record.seeds, points)
+
+
+def test_a_stroke_changes_the_map_and_its_area_at_once(bench, live, refiners):
+    own = bench.layer("foreground").data.copy()
+    assert len(refiners) == 1, "features are extracted as the map comes"
+    assert not live.state.refined
+    paint(bench)
+    assert (bench.layer("foreground").data == np.float32(0.9)).all()
+    np.testing.assert_allclose(bench.layer("background").data, 0.1, atol=1e-6)
+    assert bench.record.result.localization.refined > 0
+    assert bench.threshold.state.fraction == 1
+    assert live.state.refined
+    assert "ms" in live.state.text
+    assert np.array_equal(bench.record.previous.localization.foreground, own), "to compare with"
+    assert len(refiners) == 1, "never extracted again for a stroke"
+
+
+def test_one_key_goes_back_to_the_models_map_and_forth(bench, live):
+    own = bench.layer("foreground").data.copy()
+    paint(bench)
+    live.switch()
+    assert np.array_equal(bench.layer("foreground").data, own)
+    assert bench.record.result.localization.refined == 0
+    assert live.state.can_switch
+    live.switch()
+    assert (bench.layer("foreground").data == np.float32(0.9)).all()
+    live.switch()
+    paint(bench, points=((30, 30), (32, 40)))
+    assert live.state.refined, "the next stroke refits anyway"
+
+
+def test_without_seeds_there_is_nothing_to_switch_to(bench, live):
+    live.switch()
+    assert bench.said[-1][0] == "info"
+    assert not live.state.can_switch
+
+
+def test_undoing_the_only_stroke_brings_the_models_map_back(bench, live):
+    own = bench.layer("foreground").data.copy()
+    paint(bench)
+    bench.seeds.undo()
+    assert np.array_equal(bench.layer("foreground").data, own)
+    assert not live.state.refined
+    assert not live.state.can_switch
+
+
+def test_switched_off_strokes_change_nothing_and_on_again_they_count(bench, live):
+    own = bench.layer("foreground").data.copy()
+    paint(bench)
+    live.set_live(False)
+    assert np.array_equal(bench.layer("foreground").data, own)
+    paint(bench, points=((30, 30), (32, 40)))
+    assert np.array_equal(bench.layer("foreground").data, own)
+    live.set_live(True)
+    assert (bench.layer("foreground").data == np.float32(0.9)).all()
+
+
+def test_the_same_labels_are_not_fitted_twice(bench, live, refiners):
+    paint(bench)
+    calls = refiners[0].calls
+    bench.record.seeds.refresh()
+    assert refiners[0].calls == calls
+
+
+def test_localizing_again_shows_what_the_model_says(bench, live, fake):
+    paint(bench)
+    fake.tilt = 0.05
+    bench.localize.run()
+    assert bench.record.result.localization.refined == 0
+    assert not live.state.refined
+    paint(bench, points=((30, 30), (32, 40)))
+    assert live.state.refined
+
+
+def test_seeds_that_were_there_before_the_map_count_at_once(bench, refiners):
+    controller = RefineController(bench.session)
+    paint(bench)
+    bench.localize.run()
+    assert controller.state.refined
+
+
+def test_seeds_of_other_images_count_when_asked_for(bench, live):
+    paint(bench)
+    bench.viewer.add_image(tissue(64, 64), name="other", rgb=True)
+    bench.session.choose_image(bench.viewer.layers["other"])
+    bench.localize.run()
+    own = bench.layer("foreground").data.copy()
+    live.set_everywhere(True)
+    assert (bench.layer("foreground").data == np.float32(0.9)).all()
+    live.set_everywhere(False)
+    assert np.array_equal(bench.layer("foreground").data, own)
+
+
+def test_features_used_longest_ago_make_room_and_come_back(bench, live, refiners, monkeypatch):
+    monkeypatch.setattr(refine, "MOST_KEPT", 150)
+    bench.viewer.add_image(tissue(64, 64), name="other", rgb=True)
+    bench.session.choose_image(bench.viewer.layers["other"])
+    bench.localize.run()
+    assert len(refiners) == 2
+    bench.session.choose_image(bench.viewer.layers["tissue"])
+    paint(bench)
+    assert len(refiners) == 3
+    assert live.state.refined
+
+
+def test_what_cannot_be_refined_says_so_and_stays_paintable(bench, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise ImageError("The image is too large to be refined live; open a part of it.")
+
+    monkeypatch.setattr(backend.Localizers, "refiner", refuse)
+    controller = RefineController(bench.session)
+    bench.localize.run()
+    assert controller.state.text == "The image is too large to be refined live; open a part of it."
+    paint(bench)
+    assert bench.record.seeds.data.any()
+    assert bench.record.result.localization.refined == 0
+
+
+def test_the_refined_map_is_exported_with_its_origin(bench, live, tmp_path):
+    import json
+
+    from pixelcam.export import export_localization
+    from pixelcam.export.reading import read_localization
+
+    paint(bench)
+    files = export_localization(bench.record.result.localization, tmp_path)
+    cells = bench.record.result.localization.refined
+    assert json.loads(files["summary"].read_text())["refined"] == cells
+    assert read_localization(files["summary"]).refined == cells
+    live.switch()
+    files = export_localization(bench.record.result.localization, tmp_path)
+    assert "refined" not in json.loads(files["summary"].read_text())
