@@ -94,11 +94,14 @@ class BatchController:
             return
         self._task = Task()
         self.changed.emit()
-        task = self._session.background.submit(
-            work, done=partial(self._end, "good"), failed=self._failed, progress=self.progressed.emit
+
+        def begin(task: Task) -> str:
+            self._task = task  # so that it can be stopped from its first step on
+            return work(task)
+
+        self._session.background.submit(
+            begin, done=partial(self._end, "good"), failed=self._failed, progress=self.progressed.emit
         )
-        if self._task is not None:
-            self._task = task
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CancelledError):

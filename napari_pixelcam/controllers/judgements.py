@@ -57,12 +57,12 @@ class Judgements:
 
     def set_status(self, id: int, status: str) -> None:
         """Say how far the reviewer is with an image."""
-        self._said[Judgement("status", id)] = status
+        self._say("status", id, status)
         self._mark("status", id, lambda: partial(self._project.set_status, id, status))
 
     def set_note(self, id: int, text: str) -> None:
         """Keep a note on an image."""
-        self._said[Judgement("note", id)] = text
+        self._say("note", id, text)
         self._mark("note", id, lambda: partial(self._project.set_note, id, text))
 
     def set_threshold(self, id: int, threshold: float | None) -> None:
@@ -76,6 +76,10 @@ class Judgements:
             self._mark(
                 "seconds", id, lambda: partial(self._project.add_seconds, id, self._seconds.pop(id, 0.0))
             )
+
+    def _say(self, what: str, id: int, value: str) -> None:
+        if not self._project.read_only:
+            self._said[Judgement(what, id)] = value
 
     def _mark(self, what: str, id: int, prepare: Callable[[], Save]) -> None:
         if not self._project.read_only:
