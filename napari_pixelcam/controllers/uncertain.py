@@ -14,7 +14,7 @@ from napari_pixelcam.controllers.session import ImageRecord, Session
 if TYPE_CHECKING:
     from pixelcam.localize.uncertainty import UncertainArea
 
-MARGIN = 3.0
+MARGIN = 2.0
 """The window shows this many times the area's larger side."""
 SMALLEST_VIEW = 96.0
 """Level-0 pixels that the window shows at least, so that a small area keeps its surroundings."""
@@ -91,6 +91,7 @@ class UncertainController:
         camera, layer = self.session.viewer.scene.camera, record.layer
         world = layer.data_to_world(pixel)
         camera.center = (0.0, *(float(value) for value in world[-2:]))
-        shown = max(side * MARGIN, SMALLEST_VIEW) * float(abs(layer.scale[-1]))
+        whole = max(localization.height, localization.width)
+        shown = min(max(side * MARGIN, SMALLEST_VIEW), whole) * float(abs(layer.scale[-1]))
         camera.zoom = min(self.session.viewer.canvas.size) / shown
         self.went.emit(at + 1, len(areas))

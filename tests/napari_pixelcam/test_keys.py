@@ -229,6 +229,7 @@ def test_the_camera_goes_to_the_uncertain_areas_largest_first(keys, bench):
     camera = bench.viewer.scene.camera
     press(bench, "U")
     assert camera.center[-2:] == pytest.approx((39.5, 84.5), abs=0.6)
+    assert camera.zoom == pytest.approx(min(bench.viewer.canvas.size) / 96)
     press(bench, "U")
     assert camera.center[-2:] == pytest.approx((9.5, 14.5), abs=0.6)
     press(bench, "U")
