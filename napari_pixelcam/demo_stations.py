@@ -212,6 +212,29 @@ def _paint(state: Walk) -> str:
     return f"{counts.foreground} + {counts.background} px painted; {dock.seeds.saved.text}"
 
 
+def _refine(state: Walk) -> str:
+    dock, scores = state.dock, state.layer("foreground")
+    _wait(lambda: dock.refine_controller.state.refined, 120, "the map that follows the seeds")
+    _wait(lambda: "ms" in dock.refine.text.text(), 10, "the time of the refit")
+    change = scores.data - state.before
+    elsewhere = state.painted == 0
+    up, down = (_along(change, strokes) for strokes in (GLAND, STROMA))
+    _check(
+        np.mean(up) - np.mean(down) > 0.05,
+        f"glands changed by {np.mean(up):+.2f}, stroma by {np.mean(down):+.2f}",
+    )
+    _check(
+        float(np.abs(change[elsewhere]).mean()) > 0.005, "the map changed nowhere but where it was painted"
+    )
+    refitted = scores.data.copy()
+    _click(dock.refine.model_button)
+    _check(np.array_equal(scores.data, state.before), "the button did not bring the model's map back")
+    _click(dock.refine.model_button)
+    _check(np.array_equal(scores.data, refitted), "the button did not bring the refitted map back")
+    state.shoot("5-refine", dock.seeds)
+    return f"glands {np.mean(up):+.2f}, stroma {np.mean(down):+.2f}; {dock.refine.text.text()}"
+
+
 def _propose(state: Walk) -> str:
     layer = state.layer("seeds")
     _click(state.dock.seeds.propose_button)
@@ -219,7 +242,7 @@ def _propose(state: Walk) -> str:
     kept = state.painted != 0
     _check(np.array_equal(layer.data[kept], state.painted[kept]), "a proposal overwrote the reviewer")
     added = int(((layer.data != 0) & ~kept).sum())
-    state.shoot("5-propose", state.dock.seeds)
+    state.shoot("6-propose", state.dock.seeds)
     _click(state.dock.seeds.undo_button)  # the reviewer trusts the strokes alone
     _check(np.array_equal(layer.data, state.painted), "one undo did not take the proposal back")
     return f"{added} px proposed, one undo takes them back"
@@ -243,7 +266,7 @@ def _export(state: Walk) -> str:
         abs(summary["threshold"] - state.dock.threshold.slider.value()) < 1e-3,
         "another threshold was exported",
     )
-    state.shoot("6-export", state.dock.export)
+    state.shoot("7-export", state.dock.export)
     return f"{len(list(folder.iterdir()))} files, {count} regions"
 
 
@@ -254,7 +277,7 @@ def _finetune(state: Walk) -> str:
     _click(dock.finetune.run_button)
     _check(not dock.session.localizers.loaded, "the viewer kept its model in memory")
     _wait(lambda: len(dock.finetune.plot.losses) >= EPOCHS * 4, 400, "the job's losses")
-    state.shoot("7-finetune", dock.finetune)
+    state.shoot("8-finetune", dock.finetune)
     old = dock.session.model
     _wait(lambda: dock.session.model != old or not dock.finetune_controller.progress.busy, 400, "the job")
     _wait(lambda: dock.session.model != old, 20, f"the new model ({dock.finetune.status.text})")
@@ -273,7 +296,7 @@ def _again(state: Walk) -> str:
     )
     _check("Since" in state.dock.localize.change.text(), "the dock does not tell the change")
     state.dock.seeds_controller.put_away()
-    state.shoot("8-again", state.dock.localize)
+    state.shoot("9-again", state.dock.localize)
     return f"at foreground seeds {up:+.2f}, at background seeds {down:+.2f}"
 
 
@@ -282,6 +305,7 @@ STATIONS: tuple[tuple[str, str, Callable[[Walk], str]], ...] = (
     ("localize", "both maps, alignment, classes", _localize),
     ("threshold", "layer, area, canvas; map untouched", _threshold),
     ("paint", "strokes, undo, redo, autosave", _paint),
+    ("refine", "map follows the strokes; the model's own and back", _refine),
     ("propose", "reviewer's pixels kept, one undo step", _propose),
     ("export", "seeds, regions, summary read back", _export),
     ("fine-tune", "losses, agreement, new model", _finetune),
