@@ -1,0 +1,362 @@
+"""A project in the viewer, on a bare viewer model: its list, its images, and what is kept of them."""
+
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from PIL import Image
+
+from napari_pixelcam.controllers.judgements import Stopwatch
+from napari_pixelcam.controllers.workbench import WorkbenchController
+from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
+from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
+from pixelcam.review import Project
+from tests.napari_pixelcam.helpers import Bench, tissue
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return four image files, of which the third is the least certain to the fake model."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(4):
+        pixels = np.roll(tissue(), 9 * number, axis=1)
+        if number == 2:
+            pixels[:, ::2] = 150
+        Image.fromarray(pixels).save(folder / f"image-{number}.png")
+    return sorted(folder.iterdir())
+
+
+class Work(Bench):
+    """A bench with a project."""
+
+    def __init__(self):
+        super().__init__(ViewerModel())
+        self.workbench = WorkbenchController(self.session, self.seeds, self.localize)
+        self.told: list[tuple[str, str]] = []
+        self.workbench.said.connect(lambda level, text: self.told.append((level, text)))
+
+    @property
+    def project(self) -> Project:
+        return self.workbench.project
+
+    def image(self):
+        """Return the image at hand, as the project has it on the disk."""
+        self.seeds.flush()
+        return self.project.image(self.workbench.current)
+
+    def names(self):
+        return [layer.name for layer in self.viewer.layers]
+
+    def close(self):
+        self.workbench.close()
+        super().close()
+
+
+@pytest.fixture
+def work(fake, files, tmp_path):
+    """Return a bench on a new project of the four images, the first of them open."""
+    made = Work()
+    made.workbench.create(tmp_path / "project", "Ann")
+    made.workbench.add_images(files)
+    yield made
+    made.close()
+
+
+def paint(work, row, column, label=FOREGROUND):
+    """Paint a dot as the brush does."""
+    work.seeds.take("foreground" if label == FOREGROUND else "background")
+    work.layer("seeds").paint((row, column), label)
+
+
+def test_a_new_project_shows_its_first_image_localized_and_in_review(work):
+    assert work.names() == ["image-0", "image-0 · background", "image-0 · foreground"]
+    assert work.image().status == "in review"
+    assert work.image().predicted == "malignant"
+    assert [entry.status for entry in work.workbench.entries] == ["in review", "to do", "to do", "to do"]
+    assert ("good", "4 images added.") in work.told
+
+
+def test_the_next_image_is_read_and_localized_before_it_is_asked_for(work, fake):
+    second = work.workbench.listed[1]
+    assert second.localized is not None
+    calls = []
+    fake.on_step = calls.append
+    work.workbench._ahead.begin = lambda *ignored: None  # nothing more is read ahead
+    work.workbench.step(1)
+    assert work.workbench.current == second.id
+    assert calls == []
+    assert work.record.result is not None
+
+
+def test_strokes_go_into_the_project_and_not_into_the_folder(work, user_folder):
+    paint(work, 20, 30)
+    paint(work, 50, 60, BACKGROUND)
+    deadline = time.monotonic() + 5
+    while not work.project.history(1) and time.monotonic() < deadline:
+        work.seeds.tick()
+        time.sleep(0.02)
+    np.testing.assert_array_equal(work.project.seeds(1), work.layer("seeds").data)
+    assert work.image().foreground == (work.layer("seeds").data == FOREGROUND).sum() > 0
+    assert not (user_folder / "seeds").exists()
+    assert work.seeds.state.saved is not None
+
+
+def test_the_journal_says_what_each_edit_was(work):
+    work.seeds.take("foreground")
+    for act in (
+        lambda: paint(work, 20, 30),
+        work.seeds.undo,
+        work.seeds.redo,
+        work.seeds.propose,
+        lambda: work.tools.accept_at((24.0, 30.0)),
+        work.tools.clear,
+    ):
+        act()
+        work.seeds.flush()
+    kinds = [save.kind for save in work.project.history(1)]
+    assert kinds == ["stroke", "undo", "redo", "proposal", "fill", "clear"]
+
+
+def test_seeds_label_note_threshold_and_status_come_back_with_the_image(work, tmp_path):
+    paint(work, 20, 30)
+    work.threshold.set_threshold(0.55)
+    work.seeds.correct_label("benign")
+    work.workbench.set_note("folded")
+    painted = work.layer("seeds").data.copy()
+    work.workbench.set_status("done", then=1)
+    assert work.workbench.current == work.workbench.listed[1].id
+    assert not any("image-0" in name for name in work.names())
+    work.workbench.step(-1)
+    np.testing.assert_array_equal(work.layer("seeds").data, painted)
+    assert not work.seeds.state.can_undo
+    assert work.record.corrected_label == "benign"
+    assert work.threshold.state.threshold == 0.55
+    entry = work.image()
+    assert (entry.note, entry.label, entry.status, entry.threshold) == ("folded", "benign", "done", 0.55)
+    work.workbench.close()
+    assert work.names() == []
+    work.workbench.open(tmp_path / "project", "Ann")
+    work.workbench.go(1)
+    np.testing.assert_array_equal(work.layer("seeds").data, painted)
+    assert work.record.result is not None
+    assert work.workbench.entry.note == "folded"
+
+
+def test_a_kept_map_is_shown_without_running_the_model_again(work, fake, tmp_path):
+    before = work.record.result.localization.foreground
+    work.workbench.close()
+    fake.error = AssertionError("the model ran")
+    work.workbench.open(tmp_path / "project", "Ann")
+    work.workbench.go(1)
+    np.testing.assert_allclose(work.layer("foreground").data, before, atol=1e-3)
+    assert work.record.result.localization.classes == {"benign": 0.3, "malignant": 0.7}
+
+
+def test_a_deleted_seed_layer_brings_all_its_seeds_back_with_the_next_brush(work):
+    paint(work, 20, 30)
+    painted = work.layer("seeds").data.copy()
+    work.viewer.layers.remove(work.layer("seeds"))
+    paint(work, 80, 100)
+    now = work.layer("seeds").data
+    assert (now[painted != 0] == painted[painted != 0]).all()
+    assert now[80, 100] == FOREGROUND
+    work.seeds.flush()
+    np.testing.assert_array_equal(work.project.seeds(1), now)
+
+
+def test_another_image_in_the_viewer_is_kept_in_the_folder_as_ever(work, user_folder):
+    work.viewer.add_image(tissue(40, 50), name="guest", rgb=True)
+    work.session.choose_image(work.viewer.layers["guest"])
+    paint(work, 20, 30)
+    work.seeds.flush()
+    assert list(user_folder.glob("seeds/*/*.seeds.png"))
+    assert work.project.history(1) == []
+
+
+def test_going_back_in_the_history_is_a_save_and_one_undo_step(work):
+    paint(work, 20, 30)
+    work.seeds.flush()
+    first = work.layer("seeds").data.copy()
+    paint(work, 70, 30, BACKGROUND)
+    work.seeds.flush()
+    second = work.layer("seeds").data.copy()
+    (save, _) = work.project.history(1)
+    work.workbench.restore(save.seq)
+    np.testing.assert_array_equal(work.layer("seeds").data, first)
+    work.seeds.flush()
+    assert [save.kind for save in work.project.history(1)] == ["stroke", "stroke", "restore"]
+    work.seeds.undo()
+    np.testing.assert_array_equal(work.layer("seeds").data, second)
+    work.seeds.flush()
+    np.testing.assert_array_equal(work.project.seeds(1), second)
+
+
+def test_all_images_are_localized_and_then_the_least_certain_comes_first(work, fake):
+    work.workbench.localize_all()
+    entries = work.workbench.listed
+    assert all(entry.localized for entry in entries)
+    figures = [entry.uncertainty for entry in entries]
+    assert figures == sorted(figures, reverse=True)
+    assert entries[0].name == "image-2"
+    fake.error = AssertionError("the model ran")
+    work.workbench.localize_all()
+    assert work.told[-1] == ("good", "0 images localized with tiny; 4 had its map already.")
+
+
+def test_a_missing_image_does_not_hold_up_the_others_and_is_told(work, files):
+    files[3].unlink()
+    work.workbench.localize_all()
+    assert [bool(entry.localized) for entry in work.workbench.entries] == [True, True, True, False]
+    assert "1 images could not be localized" in work.told[-1][1]
+    work.workbench.go(4)
+    assert work.workbench.current == 1
+    assert "image-3" in work.told[-1][1]
+
+
+def test_localizing_all_can_be_stopped_and_keeps_what_is_done(work, fake):
+    fake.on_step = lambda step: work.workbench.batch.cancel()
+    work.workbench.localize_all()
+    assert work.told[-1] == ("info", "Stopped; what is done stays.")
+    assert not work.workbench.batch.running
+
+
+def test_the_list_keeps_its_order_while_maps_come_in(work):
+    before = [entry.id for entry in work.workbench.listed]
+    work.workbench.step(1)
+    work.workbench.step(1)
+    assert [entry.id for entry in work.workbench.listed] == before
+    work.workbench.sort()
+    assert [entry.id for entry in work.workbench.listed] != before
+
+
+def test_the_ends_of_the_list_are_told(work):
+    work.workbench.step(-1)
+    assert work.told[-1] == ("info", "This is the first.")
+    for _ in range(4):
+        work.workbench.step(1)
+    assert work.told[-1] == ("info", "That was the last image of the list.")
+
+
+def test_a_name_in_use_is_told_and_read_only_or_another_name_opens(work, tmp_path):
+    second = Work()
+    locked = []
+    second.workbench.locked.connect(locked.append)
+    second.workbench.open(tmp_path / "project", "Ann")
+    assert second.project is None
+    assert "as 'Ann' already" in locked[0]
+    second.workbench.open_pending("Ann", read_only=True)
+    assert second.project.read_only
+    second.workbench.go(1)
+    second.workbench.set_status("done")
+    second.workbench.close()
+    assert work.image().status == "in review"
+    second.workbench.open(tmp_path / "project", "Bob")
+    second.workbench.go(1)
+    paint(second, 50, 60)
+    second.close()
+    assert work.project.reviewers() == ["Ann", "Bob"]
+    assert not work.project.seeds(1).any()
+    assert work.project.seeds(1, "Bob").any()
+
+
+def test_read_only_seeds_cannot_be_painted_on_and_a_stroke_is_not_called_saved(work, tmp_path):
+    paint(work, 20, 30)
+    work.workbench.close()
+    work.workbench.open(tmp_path / "project", "Ann", read_only=True)
+    work.workbench.go(1)
+    assert not work.layer("seeds").editable
+    failures = []
+    work.seeds.save_failed.connect(failures.append)
+    work.layer("seeds").data_setitem((np.array([90]), np.array([90])), FOREGROUND)
+    work.seeds.flush()
+    assert "read-only" in failures[0]
+    assert not work.seeds.state.clean
+
+
+def test_what_is_no_project_is_told_in_a_sentence(work, tmp_path):
+    work.workbench.open(tmp_path / "images", "Ann")
+    assert work.told[-1][0] == "error"
+    assert "holds no project" in work.told[-1][1]
+    assert work.project is None
+
+
+def test_a_project_that_vanishes_keeps_the_strokes_and_says_so(work, tmp_path):
+    failures = []
+    paint(work, 70, 30)
+    work.seeds.flush()
+    work.seeds.save_failed.connect(failures.append)
+    (tmp_path / "project").rename(tmp_path / "away")
+    paint(work, 20, 30)
+    work.seeds.flush()
+    assert failures
+    assert not work.seeds.state.clean
+    (tmp_path / "away").rename(tmp_path / "project")
+    work.seeds.flush()
+    assert work.seeds.state.clean
+    np.testing.assert_array_equal(work.project.seeds(1), work.layer("seeds").data)
+
+
+def test_removing_the_image_by_hand_leaves_none_at_hand(work):
+    work.viewer.layers.clear()
+    assert work.workbench.current is None
+    work.workbench.step(1)
+    assert work.names()[0] == "image-0"
+
+
+def test_a_changed_file_is_not_shown_as_the_image(work, files):
+    shutil.copy(files[0], files[1])
+    work.workbench._ahead.forget()
+    work.workbench.go(2)
+    assert work.workbench.current == 1
+    assert work.told[-1][0] == "error"
+
+
+def test_time_is_counted_while_there_are_signs_of_the_reviewer():
+    now = [0.0]
+    watch = Stopwatch(lambda: now[0])
+    watch.take()
+    for second in range(1, 301):
+        now[0] = second
+        watch.tick("moving" if second < 100 and second % 10 else min(second, 100))
+    assert watch.take() == pytest.approx(159, abs=2)  # 100 s of signs, and a minute of looking
+    assert watch.seconds == 0
+
+
+def test_time_spent_is_added_to_the_image(work):
+    now = [0.0]
+    work.workbench._stopwatch = Stopwatch(lambda: now[0])
+    for second in range(12):
+        now[0] = second
+        work.viewer.cursor.position = (second, second)
+        work.workbench.tick()
+    work.workbench.step(1)
+    work.seeds.flush()
+    assert work.project.image(1).seconds == pytest.approx(11, abs=1)
+
+
+def test_orders_and_filters(work):
+    entries = [
+        replace(entry, uncertainty=value, status=status)
+        for entry, value, status in zip(
+            work.workbench.entries,
+            (0.1, None, 0.4, 0.1),
+            ("done", "to do", "to do", "skipped"),
+            strict=True,
+        )
+    ]
+    assert ordered(entries, ListView("uncertain")) == [3, 1, 4, 2]
+    assert ordered(entries, ListView("file")) == [1, 2, 3, 4]
+    shuffled = [ordered(entries, ListView("random", seed=seed)) for seed in range(20)]
+    assert all(sorted(order) == [1, 2, 3, 4] for order in shuffled)
+    assert len({tuple(order) for order in shuffled}) > 5
+    assert ordered(entries, ListView("random", seed=3)) == shuffled[3]
+    shown = listed(entries, [3, 1, 4], ListView(status="to do"), keep=4)
+    assert [entry.id for entry in shown] == [3, 4, 2]
+    assert neighbour(shown, 3, 1) == 4
+    assert neighbour(shown, 2, 1) is None
+    assert neighbour(shown, 99, 1) == 3
+    assert neighbour([], None, 1) is None
