@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON QT_API
 
-.PHONY: help setup demo test lint bench bench-localization bench-speed constraints system-check clean
+.PHONY: help setup demo test lint bench bench-localization bench-speed bench-refine constraints system-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench-localization: $(STAMP) ## reproduce the table of localization (SETTINGS=qu
 
 bench-speed: $(STAMP) ## time localization against the bare encoder and Grad-CAM++, and the parts of a training step
 	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+bench-refine: $(STAMP) ## time what a reviewer waits for between a stroke and the new map
+	$(BIN)/python -m benchmarks.refine $(ARGS)
 
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)
