@@ -1,4 +1,4 @@
-"""Garbage is collected on the interface's thread only: elsewhere, Qt objects would be deleted and crash it."""
+"""Garbage is collected on the interface's thread only: elsewhere, deleting Qt objects would crash it."""
 
 from __future__ import annotations
 
