@@ -76,6 +76,7 @@ class Localizers:
 
     def refiner(self, slide: Slide, model: str, device: str, *, should_stop: StopCheck) -> Refiner:
         """Return what refits the map of an image to seeds, after one more pass of the model over it."""
+        keep_triton_out()
         from pixelcam.refine import Refiner, extract_features
 
         with self._lock:
@@ -111,6 +112,7 @@ class Localizers:
 
 
 def _load(model: str, device: str) -> Any:
+    keep_triton_out()  # once more: nothing may have been drawn yet when the models were listed
     import pixelcam
 
     return pixelcam.load(model, device=device)
