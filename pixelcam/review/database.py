@@ -269,8 +269,7 @@ def create(path: Path, meta: dict[str, str]) -> None:
     connection: sqlite3.Connection | None = None
     try:
         connection = connect(path, "rwc")
-        if not on_network(path.parent):
-            connection.execute("PRAGMA journal_mode = WAL")
+        _choose_log(connection, path.parent)
         migrate(connection, 0)
         connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sorted(meta.items()))
         connection.close()
@@ -281,6 +280,12 @@ def create(path: Path, meta: dict[str, str]) -> None:
             with suppress(OSError):
                 path.with_name(path.name + end).unlink(missing_ok=True)
         raise explain(error, path) from error
+
+
+def _choose_log(connection: sqlite3.Connection, folder: Path) -> None:
+    """Let SQLite write ahead where it can: a project that was copied to a share, or from one, changes."""
+    with suppress(sqlite3.OperationalError):  # somebody else has it open: then it works as it is
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(folder) else 'WAL'}")
 
 
 def on_network(folder: Path) -> bool:
@@ -315,5 +320,6 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
         )
     if not read_only:
         migrate(connection, version)
+        _choose_log(connection, path.parent)
     row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
     return str(row[0]) if row else ""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,22 @@ def test_a_write_that_the_system_really_stops_is_told_and_can_be_repeated(painte
     with Project.open(folder, reviewer="Ann") as project:
         noise = np.random.default_rng(1).integers(0, 3, (700, 600)).astype(np.uint8)
         np.testing.assert_array_equal(project.seeds(image), noise)
+
+
+def test_on_a_share_the_database_does_without_a_log_that_shares_cannot_have(painted, monkeypatch):
+    folder, image, seeds = painted
+    disks = [("/", "ext4"), (str(folder.parent.resolve()), "nfs4")]
+    found = [SimpleNamespace(mountpoint=place, fstype=kind, opts="rw") for place, kind in disks]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: found)
+    with Project.open(folder, reviewer="Ann") as ann, Project.open(folder, reviewer="Bob") as bob:
+        with ann._database.reading() as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+        bob.write_changes(image, seeds)
+        ann.write_changes(image, np.zeros_like(seeds))
+        np.testing.assert_array_equal(ann.seeds(image, "Bob"), seeds)
+    monkeypatch.undo()
+    with Project.open(folder, reviewer="Ann") as ann, ann._database.reading() as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_a_share_that_vanishes_and_comes_back_goes_on(painted):
