@@ -15,7 +15,7 @@ class RefineRow(QWidget):
     def __init__(self, controller: RefineController) -> None:
         super().__init__()
         self._controller = controller
-        self.live = QCheckBox("Li&ve map")
+        self.live = QCheckBox("Live map")
         self.live.setToolTip(
             "After each stroke, refit the pixel head to your seeds; the model itself learns by fine-tuning"
         )
