@@ -28,7 +28,7 @@ class SeedPicture:
     Parameters
     ----------
     path
-        The array's folder; made at the first writing.
+        The array's folder, made by `begin`.
     shape
         (height, width) of the seed grid.
     attributes
@@ -57,8 +57,6 @@ class SeedPicture:
     def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Write the labels of a box; each chunk is replaced whole or not at all."""
         y0, x0, y1, x1 = box
-        if not self.path.exists():
-            self._create()
         self._open()[y0:y1, x0:x1] = labels
 
     def flush(self, boxes: list[Box]) -> None:
@@ -80,7 +78,10 @@ class SeedPicture:
         self._array = None
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _create(self) -> None:
+    def begin(self) -> None:
+        """Make the array, with no label, where there is none."""
+        if self.path.exists():
+            return
         self._array = zarr.create_array(
             self.path,
             shape=self.shape,

@@ -125,6 +125,7 @@ class SeedStore:
         if not applied:
             picture.remove()
         try:
+            picture.begin()
             for patch in patches:
                 picture.write(patch.box, patch.after)
             picture.flush([patch.box for patch in patches])

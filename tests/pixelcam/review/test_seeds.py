@@ -48,6 +48,17 @@ def test_a_box_is_written_where_it_belongs(project, image):
     assert project.history(image)[-1].kind == "fill"
 
 
+def test_an_edit_that_changes_nothing_is_kept_and_drawn_too(folder, caplog):
+    with Project.open(folder, reviewer="Ann") as project:
+        image = project.images()[1].id
+        assert project.write_seeds(image, (0, 0, 2, 2), np.zeros((2, 2), np.uint8)).foreground == 0
+    with Project.open(folder, reviewer="Ann") as project:
+        assert not project.seeds(image).any()
+        assert not zarr.open_array(picture(project, image), mode="r")[...].any()
+        assert len(project.history(image)) == 1
+    assert caplog.records == []
+
+
 def test_numbers_of_numpy_are_numbers_too(folder):
     with Project.open(folder, reviewer="Ann") as project:
         image = project.images()[0].id
