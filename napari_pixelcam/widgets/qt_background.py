@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_pixelcam.background import Task, Work
 from pixelcam.events import Event, EventSink, ignore_events
 
 T = TypeVar("T")
+THREADS = 8
+"""Pieces of work that may run at once, however few the cores; most wait for a disk or a lock."""
 
 
 class _Relay(QObject):
@@ -54,6 +56,10 @@ class QtBackground:
     """Runs each piece of work in a thread of its own; closed, it ends them all and calls back no more."""
 
     def __init__(self) -> None:
+        # Qt runs as many workers as there are cores, and lets the rest wait: on two cores the opening of an
+        # image would wait for a localization and a refitting that only read ahead.
+        pool = QThreadPool.globalInstance()
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
         self._running: dict[_Relay, Task] = {}
 
     def submit(
