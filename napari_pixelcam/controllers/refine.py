@@ -281,7 +281,7 @@ class RefineController:
         field.task = None
         if self._fields.get(record) is not field or not self.session.holds(record) or not self.live:
             return
-        field.samples, field.seconds, field.used = result.samples, result.seconds, time.monotonic()
+        field.samples, field.seconds, field.used = result.found.own, result.seconds, time.monotonic()
         if result.found.samples:
             localization = replace(
                 field.model.localization,
@@ -312,7 +312,6 @@ class RefineController:
 @dataclass(frozen=True, eq=False)
 class _Refit:
     found: RefinedMap
-    samples: SeedSamples
     histogram: ScoreHistogram
     seconds: float
 
@@ -321,7 +320,7 @@ def _refitted(refiner: Refiner, labels: NDArray[np.uint8], others: list[SeedSamp
     before = time.perf_counter()
     found = refiner.refine(labels, others)
     histogram = ScoreHistogram.of(found.foreground)
-    return _Refit(found, refiner.samples(labels), histogram, time.perf_counter() - before)
+    return _Refit(found, histogram, time.perf_counter() - before)
 
 
 def _labels(record: ImageRecord) -> NDArray[np.uint8]:

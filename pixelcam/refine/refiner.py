@@ -64,10 +64,13 @@ class RefinedMap:
         (h, w) float32 in [0, 1], of the image's own size; 1 and 0 where the reviewer painted.
     samples
         How many labelled cells the head was fitted to.
+    own
+        Those of this image.
     """
 
     foreground: NDArray[np.float32]
     samples: int
+    own: SeedSamples
 
 
 class Refiner:
@@ -113,7 +116,7 @@ class Refiner:
         painted = _onto(labels, self.features.shape)
         found[painted == FOREGROUND] = 1
         found[painted == BACKGROUND] = 0
-        return RefinedMap(found, len(joined))
+        return RefinedMap(found, len(joined), own)
 
     def samples(self, labels: NDArray[np.uint8]) -> SeedSamples:
         """Return the labelled cells of this image, at most `MOST_SAMPLES`; many are averaged in blocks.

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDialog, QLabel
 
 from napari_pixelcam import bindings
 from napari_pixelcam.controllers.comparison import ComparisonController
+from napari_pixelcam.controllers.refine import RefineController
 from napari_pixelcam.controllers.uncertain import UncertainController
 from napari_pixelcam.controllers.views import ViewsController
 from napari_pixelcam.keys import HELP, SEEDS, Keys
@@ -45,7 +46,7 @@ def keys(bench):
     bindings.bind_views(table, bench.views, bench.comparison)
     bindings.bind_uncertain(table, bench.uncertain)
     bindings.bind_labels(table, bench.tools)
-    bindings.bind_model(table, bench.localize)
+    bindings.bind_model(table, bench.localize, RefineController(bench.session))
     return table
 
 

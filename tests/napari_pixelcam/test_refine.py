@@ -30,7 +30,7 @@ class FakeRefiner:
             counted[0] += int(other.labels.sum())
             counted[1] += int((1 - other.labels).sum())
         value = 0.9 if counted[0] > counted[1] else 0.1
-        return RefinedMap(np.full(self.shape, value, np.float32), sum(counted))
+        return RefinedMap(np.full(self.shape, value, np.float32), sum(counted), self.samples(labels))
 
     def samples(self, labels):
         import torch
