@@ -38,8 +38,8 @@ class OpenProject:
         try:
             self._database = Database(folder, read_only=lock is None)
             if lock is not None:
-                # A share that comes back may have forgotten who held the name.
-                self._database.on_return = lock.take_again
+                # A share that comes back may have forgotten who held the name, or be another copy.
+                self._database.on_return = self._return
             self._seeds = SeedStore(self._database, folder)
             with self._database.reading() as connection:
                 row = connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
@@ -155,6 +155,11 @@ class OpenProject:
         for (image,) in behind:
             self._seeds.catch_up(self._canvas(image))
         return number
+
+    def _return(self) -> None:
+        if self._lock is not None:
+            self._lock.take_again()
+        self._seeds.forget()
 
     # Images.
 

@@ -66,12 +66,21 @@ class SeedStore:
         self._database, self._folder = database, folder
         self._pictures: dict[tuple[int, int], SeedPicture] = {}
         self._applied: dict[tuple[int, int], int] = {}
+        # The grid that is being painted: a large one takes too long to read for every stroke.
+        self._present: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
+
+    def forget(self) -> None:
+        """Forget what is known of the files, as when they have been away."""
+        self._applied.clear()
+        self._present = None
 
     def read(self, canvas: Canvas, box: Box | None = None) -> NDArray[np.uint8]:
         """Return a copy of the labels of a box, or of the whole grid, (h, w) uint8."""
         with self._database.reading() as connection:
             if box is None:
-                return self._read_whole(connection, canvas)
+                return self._whole(connection, canvas).copy()
+            if self._present is not None and self._present[0] == (canvas.image, canvas.reviewer):
+                return self._present[1][box[0] : box[2], box[1] : box[3]].copy()
             return self._read_box(connection, canvas, box)
 
     def write_box(self, canvas: Canvas, box: Box, labels: NDArray[np.uint8], kind: str) -> Save:
@@ -87,8 +96,8 @@ class SeedStore:
     def write_whole(self, canvas: Canvas, labels: NDArray[np.uint8], kind: str) -> Save | None:
         """Keep what differs from the labels kept so far; None where nothing does."""
         labels = _checked_labels(labels, canvas.shape)
-        with self._database.lock:
-            patches = find_patches(self.read(canvas), labels)
+        with self._database.reading() as connection:
+            patches = find_patches(self._whole(connection, canvas), labels)
             return self._keep(canvas, patches, kind) if patches else None
 
     def restore(
@@ -162,8 +171,20 @@ class SeedStore:
                 record(connection)
             found = journal.find_save(connection, canvas.image, seq)
         assert found is not None
+        if self._present is not None and self._present[0] == key:
+            for patch in patches:
+                patch.apply(self._present[1])
         self.catch_up(canvas)
         return found
+
+    def _whole(self, connection: sqlite3.Connection, canvas: Canvas) -> NDArray[np.uint8]:
+        """Return the whole grid, not to be changed; one that nobody else writes is kept in memory."""
+        if not canvas.own:
+            return self._read_whole(connection, canvas)
+        key = (canvas.image, canvas.reviewer)
+        if self._present is None or self._present[0] != key:
+            self._present = key, self._read_whole(connection, canvas)
+        return self._present[1]
 
     def _read_whole(self, connection: sqlite3.Connection, canvas: Canvas) -> NDArray[np.uint8]:
         labels = self._read_box(connection, canvas, (0, 0, *canvas.shape))
@@ -238,4 +259,4 @@ def _checked_labels(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArra
         values.size and not 0 <= int(values.min()) <= int(values.max()) <= 2
     ):
         raise SeedsError("Seeds hold 0 (unlabelled), 1 (background) or 2 (foreground) and nothing else.")
-    return values.astype(np.uint8)
+    return values.astype(np.uint8, copy=False)

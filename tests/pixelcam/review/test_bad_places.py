@@ -196,6 +196,20 @@ def test_a_project_that_comes_back_as_a_copy_goes_on_and_another_one_does_not(pa
         assert project.seeds(image)[0, 0] == 2
 
 
+def test_an_older_copy_that_takes_the_place_is_shown_as_it_is_and_painted_on(painted, tmp_path):
+    folder, image, seeds = painted
+    everything = np.full_like(seeds, 2)
+    with Project.open(folder, reviewer="Ann") as project:
+        shutil.copytree(folder, tmp_path / "older")
+        project.write_changes(image, everything)
+        folder.rename(tmp_path / "newer")
+        (tmp_path / "older").rename(folder)
+        np.testing.assert_array_equal(project.seeds(image), seeds)
+        project.write_changes(image, everything)
+    with Project.open(folder, reviewer="Ann") as project:
+        np.testing.assert_array_equal(project.seeds(image), everything)
+
+
 def test_a_closed_share_does_not_keep_the_program_from_ending(painted):
     folder, *_ = painted
     project = Project.open(folder, reviewer="Ann")
