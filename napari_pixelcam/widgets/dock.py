@@ -113,6 +113,9 @@ class PixelCAMDock(QWidget):
             self._tick(WORK_TICK, self.workbench.tick),
         ]
         self._watch_for_the_end()
+        self._settled = False
+        self.session.catalogue_changed.connect(lambda catalogue: self._collector.settle())
+        self.session.localized.connect(lambda record: self._settle())
         self.session.refresh_catalogue()
 
     def close_down(self) -> None:
@@ -174,6 +177,12 @@ class PixelCAMDock(QWidget):
         # napari's key maps know no key by the name of ?, which is another one on every keyboard.
         self._question = QShortcut(QKeySequence("?"), self)
         self._question.activated.connect(self.show_keys)
+
+    def _settle(self) -> None:
+        """Look through the memory once the first model has brought its libraries."""
+        if not self._settled and self.session.localizers.loaded:
+            self._settled = True
+            self._collector.settle()
 
     def show_keys(self) -> None:
         """Open the sheet of all keys, or close it where it is open."""

@@ -55,3 +55,27 @@ def test_the_collection_goes_back_to_python_with_the_last_of_several():
     first.stop()
     first.stop()
     assert gc.isenabled()
+
+
+def test_what_is_set_aside_is_looked_through_again_in_time(qtbot, monkeypatch):
+    deleted = []
+    collector = Collector()
+    collector.start()
+    try:
+        Cycle(deleted).aside = gc
+        gc.freeze()
+        gc.collect()
+        assert deleted == []
+        collector.settle()
+        assert len(deleted) == 1
+        assert gc.get_freeze_count() > 0
+        kept = Cycle(deleted)
+        collector.settle()
+        del kept
+        gc.collect()
+        assert len(deleted) == 1
+        monkeypatch.setattr("napari_pixelcam.widgets.collector.SETTLE", 0.0)
+        qtbot.waitUntil(lambda: len(deleted) == 2, timeout=10_000)
+    finally:
+        collector.stop()
+    assert gc.get_freeze_count() == 0
