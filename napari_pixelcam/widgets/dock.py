@@ -114,8 +114,8 @@ class PixelCAMDock(QWidget):
         ]
         self._watch_for_the_end()
         self._settled = False
-        self.session.catalogue_changed.connect(lambda catalogue: self._collector.settle())
-        self.session.localized.connect(lambda record: self._settle())
+        self.session.catalogue_changed.connect(self._collector.settle)
+        self.session.localized.connect(self._settle)
         self.session.refresh_catalogue()
 
     def close_down(self) -> None:
@@ -178,7 +178,7 @@ class PixelCAMDock(QWidget):
         self._question = QShortcut(QKeySequence("?"), self)
         self._question.activated.connect(self.show_keys)
 
-    def _settle(self) -> None:
+    def _settle(self, record: object) -> None:
         """Look through the memory once the first model has brought its libraries."""
         if not self._settled and self.session.localizers.loaded:
             self._settled = True
