@@ -108,8 +108,8 @@ def test_the_history_lists_every_save_and_goes_back(open_dock, fake, qtbot, proj
     assert dialog.saves.topLevelItemCount() == 2
     dialog.saves.setCurrentItem(dialog.saves.topLevelItem(1))
     click(qtbot, dialog.back_button)
+    qtbot.waitUntil(lambda: np.array_equal(layer.data, first), timeout=60_000)
     qtbot.waitUntil(lambda: dialog.saves.topLevelItemCount() == 3, timeout=60_000)
-    np.testing.assert_array_equal(layer.data, first)
     assert dialog.saves.topLevelItem(0).text(2) == "restore"
     dialog.close()
 
