@@ -130,7 +130,7 @@ class RefineController:
             if field is None:
                 continue
             if live:
-                self._prepare(record, field)
+                field.fitted = None  # what was refitted before is not on the screen any more
                 self._want(record)
             elif field.refined is not None:
                 self._show(record, field.model)

@@ -118,6 +118,14 @@ def test_switched_off_strokes_change_nothing_and_on_again_they_count(bench, live
     assert (bench.layer("foreground").data == np.float32(0.9)).all()
 
 
+def test_switched_off_and_on_again_without_a_stroke_the_seeds_count_as_before(bench, live):
+    paint(bench)
+    live.set_live(False)
+    live.set_live(True)
+    assert live.state.refined
+    assert (bench.layer("foreground").data == np.float32(0.9)).all()
+
+
 def test_the_same_labels_are_not_fitted_twice(bench, live, refiners):
     paint(bench)
     calls = refiners[0].calls
