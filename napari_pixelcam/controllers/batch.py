@@ -77,9 +77,8 @@ class BatchController:
                         failures.append(error)
                 task.emit(Event("step", "list", step=number, total=len(entries)))
             if failures:
-                raise PixelCAMError(
-                    f"{len(failures)} images could not be localized; the first: {failures[0]}"
-                )
+                count = "1 image" if len(failures) == 1 else f"{len(failures)} images"
+                raise PixelCAMError(f"{count} could not be localized; the first: {failures[0]}")
             return f"{done} images localized with {model}; {len(entries) - done} had its map already."
 
         self._run(work)

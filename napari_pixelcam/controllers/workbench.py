@@ -13,14 +13,15 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.batch import BatchController
 from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Stopwatch
 from napari_pixelcam.controllers.localize import LocalizeController
+from napari_pixelcam.controllers.lost import LostImages
 from napari_pixelcam.controllers.opening import OpenImage, ReadAhead, keep_map, read_image
 from napari_pixelcam.controllers.seeds import SeedsController
-from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
+from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.images import KEY
 from napari_pixelcam.keeping import PROJECT_IMAGE, FolderKeeper, ProjectKeeper, kept_in, project_image
 from napari_pixelcam.reader import layer_of
-from pixelcam.errors import PixelCAMError, ProjectLockedError
+from pixelcam.errors import ChangedImageError, MissingImageError, PixelCAMError, ProjectLockedError
 from pixelcam.review import ImageEntry, Project
 
 
@@ -43,6 +44,7 @@ class WorkbenchController:
     def __init__(self, session: Session, seeds: SeedsController, localize: LocalizeController) -> None:
         self.session, self.seeds, self.localize = session, seeds, localize
         self.batch = BatchController(session)
+        self.lost = LostImages(session)
         self.project: Project | None = None
         self.entries: list[ImageEntry] = []
         self.view = ListView()
@@ -59,6 +61,7 @@ class WorkbenchController:
         seeds.autosaver.failed.connect(self._on_save_failed)
         session.image_changed.connect(self._on_image)
         self.batch.changed.connect(self.changed.emit)
+        self.lost.changed.connect(self.changed.emit)
         self.batch.progressed.connect(lambda event: self.refresh() if (event.step or 0) % 4 == 0 else None)
         self.batch.ended.connect(self._on_batch)
 
@@ -103,6 +106,7 @@ class WorkbenchController:
             self.said.emit("good", f"{project.name} is open, reviewed by {project.reviewer}.")
         self.refresh()
         self.sort()
+        self.lost.look(project)
 
     def _refused(self, error: Exception) -> None:
         if isinstance(error, ProjectLockedError):
@@ -123,6 +127,7 @@ class WorkbenchController:
         self.seeds.keeper = FolderKeeper(self.session)
         self.project, self._judgements, self.entries = None, None, []
         self.current = self.opening = None
+        self.lost.forget()
         project.close()
         self.changed.emit()
 
@@ -150,8 +155,10 @@ class WorkbenchController:
     # Going through the list.
 
     def step(self, by: int) -> None:
-        """Open the next image of the list, or another one so many places on."""
-        id = neighbour(self.listed, self.current if self.opening is None else self.opening, by)
+        """Open the next image of the list, or another one so many places on; lost ones are passed over."""
+        here = self.current if self.opening is None else self.opening
+        there = [one for one in self.listed if one.id not in self.lost.ids or one.id == here]
+        id = neighbour(there, here, by)
         if id is not None:
             self.go(id)
         elif self.project is not None:
@@ -177,8 +184,29 @@ class WorkbenchController:
     def _cannot_open(self, id: int, error: Exception) -> None:
         if self.opening == id:
             self.opening = None
+            if isinstance(error, MissingImageError | ChangedImageError):
+                self.lost.note(id)
+            if isinstance(error, MissingImageError):
+                name = next(entry.path.name for entry in self.entries if entry.id == id)
+                error = MissingImageError(
+                    f"{name} is not where it was; put it back, or press “Find it…” in the work list."
+                )
             self._fail(error)
             self.changed.emit()
+
+    def find_lost(self, path: Path) -> None:
+        """Tell where the lost image is that was asked for, and open it."""
+        project, entry = self.project, self.lost.asked(self.listed)
+        if project is None or entry is None:
+            return
+
+        def done(message: str) -> None:
+            if project is self.project:
+                self.said.emit("good", message)
+                self.refresh()
+                self.go(entry.id)
+
+        self.lost.find(project, entry, path, done=done, failed=self._fail)
 
     def _show(self, project: Project, image: OpenImage) -> None:
         if project is not self.project or image.id != self.opening:
@@ -366,5 +394,5 @@ class WorkbenchController:
             self.changed.emit()
 
     def _fail(self, error: Exception) -> None:
-        self.said.emit("error", sentence(error))
+        self.said.emit("info", "")  # what went well before is no longer the news
         self.session.report(error)

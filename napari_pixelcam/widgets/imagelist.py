@@ -16,6 +16,7 @@ from pixelcam.review import ImageEntry
 
 SIGNS = {"to do": "○", "in review": "◐", "done": "●", "skipped": "–"}
 """How far an image is, told apart by shape and not by colour."""
+LOST = "⚠ image not found"
 PICTURE = 44
 _PAD = 4
 
@@ -26,6 +27,7 @@ class ImageModel(QAbstractListModel):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[ImageEntry] = []
+        self.lost: frozenset[int] = frozenset()
         self.pictures: dict[int, QPixmap] = {}
 
     def show_entries(self, entries: Sequence[ImageEntry]) -> None:
@@ -58,9 +60,13 @@ class ImageModel(QAbstractListModel):
         """Return the row as text, which is also what a screen reader says."""
         entry = self.entries[index.row()]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            said = f"{entry.name}, {entry.status}; {describe(entry)}"
+            said = f"{entry.name}, {entry.status}; {self.describe(entry)}"
             return f"{said}\n{entry.note}" if entry.note and role == Qt.ItemDataRole.ToolTipRole else said
         return None
+
+    def describe(self, entry: ImageEntry) -> str:
+        """Return the second line of a row."""
+        return LOST if entry.id in self.lost else describe(entry)
 
 
 class _Rows(QStyledItemDelegate):
@@ -99,7 +105,8 @@ class _Rows(QStyledItemDelegate):
         first.setWidth(width - taken - 8)
         self._line(painter, first, f"{SIGNS[entry.status]}  {entry.name}", tones.text, font)
         font.setBold(False)
-        self._line(painter, second, describe(entry), tones.faint, font)
+        colour = tones.warning if entry.id in self._model.lost else tones.faint
+        self._line(painter, second, self._model.describe(entry), colour, font)
         painter.restore()
 
     def _picture(self, painter: QPainter, box: QRect, entry: ImageEntry) -> None:
@@ -146,10 +153,13 @@ class ImageList(QListView):
         self.clicked.connect(self._on_chosen)
         self.activated.connect(self._on_chosen)
 
-    def show_entries(self, entries: Sequence[ImageEntry], current: int | None) -> None:
-        """Show these images, the one at hand marked and in sight."""
+    def show_entries(
+        self, entries: Sequence[ImageEntry], current: int | None, lost: frozenset[int] = frozenset()
+    ) -> None:
+        """Show these images, the one at hand marked and in sight, and say of the lost ones that they are."""
         moved = current != self._delegate.current or len(entries) != len(self.rows.entries)
         self._delegate.current = current
+        self.rows.lost = lost
         self.rows.show_entries(entries)
         ids = [entry.id for entry in entries]
         if moved and current in ids:

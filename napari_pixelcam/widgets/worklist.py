@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QProgressBar, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QProgressBar,
+    QSizePolicy,
+    QWidget,
+)
 from superqt.utils import signals_blocked
 
 from napari_pixelcam.controllers.workbench import WorkbenchController
@@ -97,10 +107,12 @@ class WorkListSection(Section):
         self.cancel_button = button("Stop", "Stop; what is done stays")
         self.close_button = button("Close", "Close the project; all is saved")
         self.progress = QProgressBar()
+        self.lost = _block(row(self._make_lost()))
         self.bench = _block(
             row(self.about, self.close_button),
             row(self.order, self.filter),
             self.images,
+            self.lost,
             row(self.previous_button, self.next_button, self.done_button, self.skip_button, spacing=4),
             row(self.note, self.history_button, spacing=4),
             row(self.add_button, self.all_button, self.cancel_button, spacing=4),
@@ -108,8 +120,15 @@ class WorkListSection(Section):
         )
         return self.bench
 
+    def _make_lost(self) -> QLayout:
+        self.lost_text = note()
+        self.find_button = button("Find it…", "Show where this image is now; it is known by its content")
+        self.find_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        return row(self.lost_text, self.find_button)
+
     def _wire(self) -> None:
         controller = self._controller
+        self.find_button.clicked.connect(lambda: self.ask_lost())
         self.open_button.clicked.connect(lambda: self.ask_open())
         self.new_button.clicked.connect(lambda: self.ask_new())
         self.reviewer.returnPressed.connect(lambda: self._again(read_only=False))
@@ -155,6 +174,19 @@ class WorkListSection(Section):
         if paths:
             self._controller.add_images([Path(path) for path in paths])
 
+    def ask_lost(self) -> None:
+        """Ask where the lost image is now."""
+        entry = self._controller.lost.asked(self._controller.listed)
+        if entry is None:
+            return
+        folder = next(place for place in entry.path.parents if place.is_dir() or place == place.parent)
+        pattern = f"*{entry.path.suffix}"
+        path, _ = QFileDialog.getOpenFileName(
+            self, f"Where is {entry.path.name} now?", str(folder), f"Images ({pattern});;All files (*)"
+        )
+        if path:
+            self._controller.find_lost(Path(path))
+
     def show_history(self) -> None:
         """Open the history of the image at hand."""
         if self._controller.project is not None and self._controller.current is not None:
@@ -194,10 +226,10 @@ class WorkListSection(Section):
             return
         self.locked.hide()
         done = sum(one.status in ("done", "skipped") for one in controller.entries)
-        self.about.setText(
-            f"<b>{project.name}</b> · {project.reviewer}<br>{done} of {len(controller.entries)} done"
-        )
-        self.images.show_entries(controller.listed, controller.current)
+        count = f"{done} of {len(controller.entries)} done"
+        self.about.setText(f"<b>{escape(project.name)}</b> · {escape(project.reviewer)}<br>{count}")
+        self.images.show_entries(controller.listed, controller.current, controller.lost.ids)
+        self._show_lost()
         for widget in (self.done_button, self.skip_button, self.note):
             widget.setEnabled(entry is not None and not project.read_only)
         self.history_button.setEnabled(entry is not None)
@@ -211,6 +243,16 @@ class WorkListSection(Section):
             with signals_blocked(self.note):
                 self.note.setText(entry.note if entry is not None else "")
         self._read_pictures()
+
+    def _show_lost(self) -> None:
+        entry = self._controller.lost.asked(self._controller.listed)
+        self.lost.setVisible(entry is not None)
+        if entry is not None and self._controller.project is not None:
+            others = len(self._controller.lost.ids) - 1
+            more = f" and {others} other{'s' if others > 1 else ''} were" if others else " was"
+            self.lost_text.setText(f"<b>{escape(entry.path.name)}</b>{more} not found.")
+            self.lost_text.setToolTip(f"It was {entry.path}")
+            self.find_button.setEnabled(not self._controller.project.read_only)
 
     def _read_pictures(self) -> None:
         wanted = [entry.id for entry in self._controller.listed if entry.id not in self._asked]

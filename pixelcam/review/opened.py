@@ -286,6 +286,22 @@ class OpenProject:
             records.log(connection, self.reviewer, "relinked", id, path=found.absolute())
         return self.image(id)
 
+    def missing(self) -> list[int]:
+        """Return the numbers of the images whose files are not where they were, without reading any."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM images ORDER BY id").fetchall()
+        return [row["id"] for row in rows if images.find_file(row, self.folder) is None]
+
+    def relink_beside(self, path: str | Path) -> list[ImageEntry]:
+        """Find the missing images that lie beside a file under their old names; return those found."""
+        found = []
+        for id in self.missing():
+            place = Path(path).parent / self.image(id).path.name
+            if place.is_file():
+                with suppress(ImageError):  # another image of that name
+                    found.append(self.relink(id, place))
+        return found
+
     def thumbnail(self, id: int) -> NDArray[np.uint8] | None:
         """Return the image at most 160 pixels wide and high, (h, w, 3) uint8; None if it cannot be read."""
         path = images.thumbnail_path(self.folder, self.image(id).id)

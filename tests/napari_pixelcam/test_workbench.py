@@ -211,10 +211,35 @@ def test_a_missing_image_does_not_hold_up_the_others_and_is_told(work, files):
     files[3].unlink()
     work.workbench.localize_all()
     assert [bool(entry.localized) for entry in work.workbench.entries] == [True, True, True, False]
-    assert "1 images could not be localized" in work.told[-1][1]
+    assert "1 image could not be localized" in work.told[-1][1]
     work.workbench.go(4)
     assert work.workbench.current == 1
-    assert "image-3" in work.told[-1][1]
+    assert "image-3" in work.said[-1][1]
+
+
+def test_lost_images_are_passed_over_and_found_again_together(work, files, tmp_path):
+    away = tmp_path / "away"
+    away.mkdir()
+    work.workbench.close()
+    for file in files[1:]:
+        file.rename(away / file.name)
+    Image.fromarray(tissue()).save(away / files[3].name)  # another image of that name
+    work.workbench.open(tmp_path / "project", "Ann")
+    assert work.workbench.lost.ids == {2, 3, 4}
+    work.workbench.go(1)
+    work.workbench.step(1)
+    assert work.workbench.current == 1
+    work.workbench.go(3)
+    assert work.said[-1][0] == "error"
+    assert work.workbench.lost.asked(work.workbench.listed).id == 3
+    work.workbench.find_lost(away / files[1].name)
+    assert "is not the image image-2" in work.said[-1][1]
+    assert work.workbench.lost.ids == {2, 3, 4}
+    work.workbench.find_lost(away / files[2].name)
+    assert ("good", "image-2 is found again, and 1 more beside it.") in work.told
+    assert work.workbench.lost.ids == {4}
+    assert work.workbench.current == 3
+    assert work.project.image(2).path == away / files[1].name
 
 
 def test_localizing_all_can_be_stopped_and_keeps_what_is_done(work, fake):
@@ -279,8 +304,8 @@ def test_read_only_seeds_cannot_be_painted_on_and_a_stroke_is_not_called_saved(w
 
 def test_what_is_no_project_is_told_in_a_sentence(work, tmp_path):
     work.workbench.open(tmp_path / "images", "Ann")
-    assert work.told[-1][0] == "error"
-    assert "holds no project" in work.told[-1][1]
+    assert work.said[-1][0] == "error"
+    assert "holds no project" in work.said[-1][1]
     assert work.project is None
 
 
@@ -312,7 +337,8 @@ def test_a_changed_file_is_not_shown_as_the_image(work, files):
     work.workbench._ahead.forget()
     work.workbench.go(2)
     assert work.workbench.current == 1
-    assert work.told[-1][0] == "error"
+    assert work.said[-1][0] == "error"
+    assert work.workbench.lost.ids == {2}
 
 
 def test_time_is_counted_while_there_are_signs_of_the_reviewer():

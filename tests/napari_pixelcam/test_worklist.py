@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog
+from qtpy.QtWidgets import QDialog, QFileDialog
 
-from napari_pixelcam.widgets.imagelist import describe
+from napari_pixelcam.widgets.imagelist import LOST, describe
 from pixelcam.review import Project
 from tests.napari_pixelcam.helpers import tissue
 
@@ -88,6 +88,31 @@ def test_a_taken_name_offers_read_only_and_another_name(open_dock, fake, qtbot, 
         click(qtbot, work.again_button)
         qtbot.waitUntil(lambda: dock.workbench.project is not None, timeout=60_000)
         assert dock.workbench.project.reviewer == "Bob"
+
+
+def test_a_moved_image_is_marked_and_found_by_its_button(
+    open_dock, fake, qtbot, project, tmp_path, monkeypatch
+):
+    _, dock = open_dock()
+    work = dock.worklist
+    place = (tmp_path / "images" / "image-1.png").rename(tmp_path / "renamed.png")
+    asked = []
+
+    def ask(parent, title, folder, *ignored):
+        asked.append((title, folder))
+        return str(place), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", ask)
+    dock.workbench.open(project, "Ann")
+    qtbot.waitUntil(lambda: work.lost.isVisibleTo(dock), timeout=60_000)
+    assert "image-1.png" in work.lost_text.text()
+    texts = [work.images.rows.index(number).data() for number in range(3)]
+    assert [LOST in text for text in texts] == [False, True, False]
+    click(qtbot, work.find_button)
+    qtbot.waitUntil(lambda: shows(dock, "renamed"), timeout=60_000)
+    assert asked == [("Where is image-1.png now?", str(tmp_path / "images"))]
+    assert work.lost.isHidden()
+    assert "found again" in work.status.text
 
 
 def test_the_history_lists_every_save_and_goes_back(open_dock, fake, qtbot, project):

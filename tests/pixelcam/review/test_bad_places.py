@@ -298,3 +298,18 @@ def test_images_that_move_along_with_their_project_are_found(folder, pictures, t
     with Project.open(elsewhere / "project", reviewer="Ann") as project:
         found = project.locate(project.images()[0].id)
         assert found.samefile(elsewhere / "images" / "a.png")
+
+
+def test_missing_images_are_found_beside_one_another_and_only_by_their_bytes(project, pictures, tmp_path):
+    assert project.missing() == []
+    away = tmp_path / "away"
+    away.mkdir()
+    for picture in pictures:
+        picture.rename(away / picture.name)
+    write_image(away / pictures[-1].name, 60, 80, seed=79)
+    ids = [entry.id for entry in project.images()]
+    assert project.missing() == ids
+    found = project.relink_beside(away / "anything.png")
+    assert [entry.id for entry in found] == ids[:-1]
+    assert project.missing() == ids[-1:]
+    assert project.locate(ids[0]) == away / pictures[0].name
