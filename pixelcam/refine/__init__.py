@@ -2,5 +2,6 @@
 
 from pixelcam.refine.features import FieldFeatures, extract_features
 from pixelcam.refine.refiner import RefinedMap, Refiner, SeedSamples
+from pixelcam.refine.sharing import share
 
-__all__ = ["FieldFeatures", "RefinedMap", "Refiner", "SeedSamples", "extract_features"]
+__all__ = ["FieldFeatures", "RefinedMap", "Refiner", "SeedSamples", "extract_features", "share"]

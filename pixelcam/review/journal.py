@@ -180,6 +180,11 @@ def find_save(connection: sqlite3.Connection, image: int, seq: int) -> Save | No
     return _save(row) if row else None
 
 
+def last_save(connection: sqlite3.Connection, image: int, reviewer: int) -> Save | None:
+    """Return the latest edit of an image's seeds by a reviewer, None where there is none."""
+    return find_save(connection, image, last_seq(connection, image, reviewer))
+
+
 def now() -> str:
     """Return the time as the project keeps it: ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

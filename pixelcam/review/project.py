@@ -215,6 +215,18 @@ class Project(OpenProject):
             lambda connection: records.log(connection, self.reviewer, "restored", id, seq=seq, author=author),
         )
 
+    def seed_state(self, id: int) -> str:
+        """Return a word for the state of this reviewer's seeds of an image, another after every edit.
+
+        It names the last edit by more than its number, which a rescue may give to another one.
+        """
+        with self._database.reading() as connection:
+            self._row(connection, id)
+            save = journal.last_save(connection, id, self._reviewer_id)
+        if save is None:
+            return ""
+        return f"{save.seq} {save.time.isoformat()} {save.foreground} {save.background}"
+
     def _save(self, id: int, seq: int) -> Save:
         with self._database.reading() as connection:
             self._row(connection, id)
