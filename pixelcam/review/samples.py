@@ -1,4 +1,4 @@
-"""Labelled cells of a project's images, kept so that they can count on other images without being read anew."""
+"""Labelled cells of a project's images, kept so that they count on other images without being read anew."""
 
 from __future__ import annotations
 
