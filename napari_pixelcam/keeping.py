@@ -17,6 +17,7 @@ from pixelcam.errors import OutputError
 if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord, Session
     from pixelcam.review import Project
+    from pixelcam.seeds.seedmap import SeedMap
     from pixelcam.slides import Slide
 
 PROJECT_IMAGE = "project_image"
@@ -53,7 +54,7 @@ class Keeper(Protocol):
         ...
 
     def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
     ) -> Callable[[], None]:
         """Return the function that writes an image's seeds and label; it runs in another thread.
 
@@ -78,14 +79,14 @@ class FolderKeeper:
         return Kept(found.labels, sidecar.corrected_label, sidecar.started, found.saved)
 
     def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
     ) -> Callable[[], None]:
         """Write PNG and sidecar."""
 
         def save() -> None:
             of = slide()
             folder = seedfiles.autosave_folder(self._session, of.fingerprint)
-            seedfiles.save(folder, labels, seedfiles.make_sidecar(record, of), of)
+            seedfiles.save(folder, seeds.array(), seedfiles.make_sidecar(record, of), of)
 
         return save
 
@@ -110,19 +111,19 @@ class ProjectKeeper:
         return self._others.find(record, slide) if id is None else kept_in(self._project, id)
 
     def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], labels: NDArray[np.uint8], kind: str
+        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
     ) -> Callable[[], None]:
         """Journal what has changed."""
         id, label, project = project_image(record), record.corrected_label, self._project
         if id is None:
-            return self._others.saving(record, slide, labels, kind)
+            return self._others.saving(record, slide, seeds, kind)
 
         def save() -> None:
             if project.read_only:
                 raise OutputError(
                     "The project is open read-only; open it under a reviewer's name of its own to change it."
                 )
-            project.write_changes(id, labels, kind)
+            project.write_changes(id, seeds.array(), kind)
             project.set_label(id, label)
 
         return save

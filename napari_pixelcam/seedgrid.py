@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,11 +37,6 @@ def new_layer(record: ImageRecord) -> Labels:
         metadata={KEY: {"role": "seeds", "of": record.name}},
         **overlay_transform(record.layer, grid.scale, grid.translate),
     )
-
-
-def checksum(layer: Labels) -> int:
-    """Return a number that changes when the layer's pixels do."""
-    return zlib.crc32(np.ascontiguousarray(layer.data))
 
 
 def onto_seed_grid(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-import zlib
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
-import numpy as np
-from napari.layers import Labels
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
 from napari_pixelcam.histogram import ScoreHistogram
 from napari_pixelcam.overlays import show_maps
-from pixelcam.errors import CancelledError
+from pixelcam.errors import CancelledError, ImageError
+from pixelcam.seeds.seedmap import SeedMap
 
 if TYPE_CHECKING:
     from pixelcam.refine import RefinedMap, Refiner, SeedSamples
@@ -61,10 +58,11 @@ class _Field:
     samples: SeedSamples | None = None
     task: Task | None = None
     wanted: bool = False
-    fitted: int | None = None
+    fitted: SeedMap | None = None
     refined: MapResult | None = None
     seconds: float = 0.0
     failure: str = ""
+    hopeless: bool = False
     used: float = 0.0
 
 
@@ -88,9 +86,9 @@ class RefineController:
         self.everywhere = False
         self._fields: WeakKeyDictionary[ImageRecord, _Field] = WeakKeyDictionary()
         self._known: WeakSet[ImageRecord] = WeakSet()
-        self._followed: WeakSet[Labels] = WeakSet()
         session.localized.connect(self._on_localized)
-        session.seeds_changed.connect(self._on_seeds)
+        session.seeds_changed.connect(self._want)
+        session.watch.edited.connect(self._on_edited)
         session.image_changed.connect(lambda record: self._emit())
 
     @property
@@ -175,10 +173,10 @@ class RefineController:
 
     def _prepare(self, record: ImageRecord, field: _Field) -> None:
         slide = record.slide
-        if slide is None or field.refiner is not None or field.task is not None or field.failure:
+        if slide is None or field.refiner is not None or field.task is not None or field.hopeless:
             return
         model, device = field.model.model, self.session.device
-        field.task = Task()
+        field.task, field.failure = Task(), ""
         task = self.session.background.submit(
             lambda task: self.session.localizers.refiner(slide, model, device, should_stop=task.should_stop),
             done=partial(self._prepared, record, field),
@@ -198,10 +196,16 @@ class RefineController:
         self._emit()
 
     def _failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
-        field.task = None
+        field.task, field.fitted = None, None
         if not isinstance(error, CancelledError):
             field.failure = sentence(error)
+            field.hopeless = isinstance(error, ImageError)  # no other stroke makes another image of it
         self._emit()
+
+    def _refit_failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
+        self._failed(record, field, error)
+        if field.wanted:  # there was another stroke meanwhile
+            self._refit(record, field)
 
     def _make_room(self, record: ImageRecord) -> None:
         self._fields[record].used = time.monotonic()
@@ -219,22 +223,14 @@ class RefineController:
 
     # Strokes.
 
-    def _on_seeds(self, record: ImageRecord) -> None:
-        layer = record.seeds
-        if layer is not None and layer not in self._followed:
-            self._followed.add(layer)
-            for name in ("paint", "set_data", "data"):
-                getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
-        self._want(record)
-
-    def _on_painted(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
-        if record.seeds is layer:
+    def _on_edited(self, record: ImageRecord, ended: bool) -> None:
+        if ended:
             self._want(record)
 
     def _want(self, record: ImageRecord) -> None:
         """Refit as soon as that can be done."""
         field = self._fields.get(record)
-        if field is None or not self.live or field.failure:
+        if field is None or not self.live or field.hopeless:
             return
         field.wanted = True
         if field.task is not None:
@@ -249,17 +245,18 @@ class RefineController:
         refiner = field.refiner
         if refiner is None:
             return
-        labels = _labels(record)
-        fingerprint = zlib.crc32(labels)
+        seeds = self.session.watch.seeds(record) or SeedMap((1, 1))
         others = self._others(record, field)
-        if fingerprint == field.fitted or (not others and not labels.any() and field.refined is None):
+        if field.fitted is not None and seeds.equals(field.fitted):
             return
-        field.fitted = fingerprint
+        if not others and not seeds.any and field.refined is None:
+            return
+        field.fitted, field.failure = seeds, ""
         field.task = Task()
         task = self.session.background.submit(
-            lambda task: _refitted(refiner, labels, others),
+            lambda task: _refitted(refiner, seeds, others),
             done=partial(self._refined, record, field),
-            failed=partial(self._failed, record, field),
+            failed=partial(self._refit_failed, record, field),
         )
         if field.task is not None:
             field.task = task
@@ -316,14 +313,8 @@ class _Refit:
     seconds: float
 
 
-def _refitted(refiner: Refiner, labels: NDArray[np.uint8], others: list[SeedSamples]) -> _Refit:
+def _refitted(refiner: Refiner, seeds: SeedMap, others: list[SeedSamples]) -> _Refit:
     before = time.perf_counter()
-    found = refiner.refine(labels, others)
+    found = refiner.refine(seeds.array(), others)
     histogram = ScoreHistogram.of(found.foreground)
     return _Refit(found, histogram, time.perf_counter() - before)
-
-
-def _labels(record: ImageRecord) -> NDArray[np.uint8]:
-    if record.seeds is None:
-        return np.zeros((1, 1), dtype=np.uint8)
-    return np.array(record.seeds.data, dtype=np.uint8, copy=True)

@@ -22,17 +22,17 @@ from napari_pixelcam.keeping import FolderKeeper, Keeper, Kept, project_image
 from napari_pixelcam.seedgrid import (
     BACKGROUND,
     FOREGROUND,
-    checksum,
     fill_unlabelled,
     new_layer,
     onto_seed_grid,
     overwrite,
 )
 from pixelcam.errors import PixelCAMError, SeedsError
+from pixelcam.seeds.seedmap import SeedMap
 from pixelcam.slides import Slide
 
 RECOUNT = 0.1
-"""Seconds after a change until the pixels are counted, so that a stroke is not slowed by counting."""
+"""Seconds after a change until the pixels are counted, so that a stroke is counted once."""
 
 
 class SeedsController:
@@ -57,8 +57,7 @@ class SeedsController:
     def __init__(self, session: Session, autosaver: Autosaver) -> None:
         self.session = session
         self.autosaver = autosaver
-        self._counts: WeakKeyDictionary[ImageRecord, tuple[int, int]] = WeakKeyDictionary()
-        self._sums: WeakKeyDictionary[ImageRecord, int] = WeakKeyDictionary()
+        self._counted: WeakKeyDictionary[ImageRecord, SeedMap] = WeakKeyDictionary()
         self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
         self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
         self._warned: WeakSet[ImageRecord] = WeakSet()
@@ -71,6 +70,7 @@ class SeedsController:
         session.catalogue_changed.connect(lambda catalogue: self._on_image(session.record))
         session.seeds_changed.connect(lambda record: self._emit())
         session.seeds_leaving.connect(self._on_leaving)
+        session.watch.edited.connect(lambda record, ended: self._touch(record))
         autosaver.saved.connect(self._on_saved)
         autosaver.failed.connect(self._on_save_failed)
 
@@ -89,7 +89,7 @@ class SeedsController:
         layer = record.seeds
         if layer is None:
             return SeedState(saved=saved, clean=clean)
-        background, foreground = self._counts.get(record, (0, 0))
+        background, foreground = self.counts(record)
         return SeedState(
             foreground=foreground,
             background=background,
@@ -102,11 +102,14 @@ class SeedsController:
 
     def counts(self, record: ImageRecord) -> tuple[int, int]:
         """Return the background and foreground pixels of a record's seeds, as last counted."""
-        return self._counts.get(record, (0, 0))
+        counted = self._counted.get(record)
+        return (0, 0) if counted is None else (counted.background, counted.foreground)
 
     def tick(self) -> None:
         """Count what was painted and save what is due; call it several times a second."""
         now = time.monotonic()
+        for record in self.session.records():
+            self.session.watch.look(record)
         for record in [record for record, since in self._touched.items() if now - since >= RECOUNT]:
             del self._touched[record]
             self._recount(record)
@@ -115,6 +118,7 @@ class SeedsController:
     def flush(self) -> None:
         """Count and save everything now, as before an export or when the window closes."""
         for record in list(self._touched):
+            self.session.watch.look(record, everywhere=True)
             del self._touched[record]
             self._recount(record)
         self.autosaver.flush()
@@ -182,7 +186,6 @@ class SeedsController:
         layer = self._layer(record)
         self.note_kind(record, "proposal")
         added = fill_unlabelled(layer, onto_seed_grid(proposal, layer.data.shape, record))
-        self._touch(record)
         self.proposed.emit(added)
         if not added:
             self.session.notified.emit(
@@ -193,17 +196,17 @@ class SeedsController:
         """Take the last stroke or proposal back."""
         record = self.session.record
         if record is not None and record.seeds is not None:
-            record.seeds.undo()
             self.note_kind(record, "undo")
-            self._touch(record)
+            record.seeds.undo()
+            self.session.watch.look(record)
 
     def redo(self) -> None:
         """Do again what was taken back."""
         record = self.session.record
         if record is not None and record.seeds is not None:
-            record.seeds.redo()
             self.note_kind(record, "redo")
-            self._touch(record)
+            record.seeds.redo()
+            self.session.watch.look(record)
 
     def correct_label(self, label: str | None) -> None:
         """Note what the reviewer says of the image's class; `None` for no opinion."""
@@ -238,23 +241,19 @@ class SeedsController:
         layer.selected_label = FOREGROUND
         record.seeds = layer
         self.session.viewer.add_layer(layer)
-        # Not set_data alone: an invisible layer is not redrawn, but its pixels count.
-        for name in ("paint", "set_data", "labels_update", "data"):
-            getattr(layer.events, name).connect(partial(self._on_painted, record, layer))
         for name in ("mode", "selected_label", "brush_size"):
             getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
-        self._count(record, layer)
         self.session.seeds_changed.emit(record)
+        self._count(record)
         return layer
 
-    def _count(self, record: ImageRecord, layer: Labels) -> None:
-        self._sums[record] = checksum(layer)
-        counts = np.bincount(np.asarray(layer.data).ravel(), minlength=3)
-        self._counts[record] = (int(counts[BACKGROUND]), int(counts[FOREGROUND]))
-
-    def _on_painted(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
-        if record.seeds is layer:
-            self._touch(record)
+    def _count(self, record: ImageRecord) -> bool:
+        """Count the seeds; return whether they are others than when last counted."""
+        now, before = self.session.watch.seeds(record), self._counted.get(record)
+        if now is None or (before is not None and now.equals(before)):
+            return False
+        self._counted[record] = now
+        return True
 
     def note_kind(self, record: ImageRecord, kind: str) -> None:
         """Say what the change is that was just made, for a project's journal."""
@@ -274,16 +273,10 @@ class SeedsController:
         self._emit()
 
     def _recount(self, record: ImageRecord) -> None:
-        layer = record.seeds
-        if layer is None:
-            return
-        if checksum(layer) == self._sums.get(record):
-            self._emit()
-            return
-        self._count(record, layer)
-        if record.started is None:
-            record.started = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._mark(record)
+        if self._count(record):
+            if record.started is None:
+                record.started = datetime.now().astimezone().isoformat(timespec="seconds")
+            self._mark(record)
         self._emit()
 
     def _emit(self) -> None:
@@ -295,12 +288,12 @@ class SeedsController:
         self.autosaver.mark(record, partial(self._prepare_save, record))
 
     def _prepare_save(self, record: ImageRecord) -> Save:
-        if record.seeds is None:
+        seeds, kind = self.session.watch.seeds(record), self._kinds.pop(record, "stroke")
+        if seeds is None:
             return lambda: None
-        labels, kind = np.array(record.seeds.data, copy=True), self._kinds.pop(record, "stroke")
         source = source_of(record.layer)
         # A stroke may come before the image has been read and known; then that is done as it is saved.
-        return self.keeper.saving(record, lambda: record.slide or slide_of(source), labels, kind)
+        return self.keeper.saving(record, lambda: record.slide or slide_of(source), seeds, kind)
 
     def _on_saved(self, key: Any, moment: datetime) -> None:
         if isinstance(key, ImageRecord):
@@ -313,6 +306,7 @@ class SeedsController:
 
     def _on_leaving(self, record: ImageRecord) -> None:
         if record.seeds is not None:
+            self.session.watch.look(record, everywhere=True)
             self._touched.pop(record, None)
             self._recount(record)
             self.autosaver.flush()
@@ -375,7 +369,6 @@ class SeedsController:
             self.adopt(record, kept)
         else:
             overwrite(record.seeds, kept.labels)
-            self._touch(record)
 
     def adopt(self, record: ImageRecord, kept: Kept) -> int:
         """Put what was kept of an image under what is painted; return how many seed pixels that added."""
@@ -389,10 +382,12 @@ class SeedsController:
         added = fill_unlabelled(layer, kept.labels)
         if made:
             layer._reset_history()  # what came from disk is where this session begins
+            self._count(record)
+        else:
+            self._recount(record)  # what was painted and what was kept are not yet kept together
         if record.corrected_label is None:
             record.corrected_label = kept.label
         record.started = record.started or kept.started
-        self._count(record, layer)
         if kept.saved is not None:
             self._saved.setdefault(record, kept.saved)
         self._emit()

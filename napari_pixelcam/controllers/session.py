@@ -16,6 +16,7 @@ from napari_pixelcam.alignment import TRANSFORM_EVENTS
 from napari_pixelcam.background import Background
 from napari_pixelcam.images import KEY
 from napari_pixelcam.preferences import Preferences
+from napari_pixelcam.seedwatch import SeedWatch
 from pixelcam.errors import PixelCAMError
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Session:
         self.background = background
         self.preferences = preferences or Preferences()
         self.localizers = backend.Localizers()
+        self.watch = SeedWatch(background)
+        self.seeds_changed.connect(self.watch.follow)  # before anyone who asks what is painted
         self.catalogue: backend.Catalogue | None = None
         self._records: WeakKeyDictionary[Image, ImageRecord] = WeakKeyDictionary()
         self._wired: WeakKeyDictionary[Layer, list[tuple[Any, Any]]] = WeakKeyDictionary()

@@ -6,7 +6,7 @@ import pytest
 from napari_pixelcam import backend
 from napari_pixelcam.controllers import refine
 from napari_pixelcam.controllers.refine import RefineController
-from pixelcam.errors import ImageError
+from pixelcam.errors import DeviceError, ImageError
 from pixelcam.refine import RefinedMap, SeedSamples
 from tests.napari_pixelcam.helpers import drag, tissue
 
@@ -185,6 +185,44 @@ def test_what_cannot_be_refined_says_so_and_stays_paintable(bench, monkeypatch):
     paint(bench)
     assert bench.record.seeds.data.any()
     assert bench.record.result.localization.refined == 0
+
+
+def test_a_refit_that_failed_is_tried_again_at_the_next_stroke(bench, live, refiners, monkeypatch):
+    def fail(self, labels, others=()):
+        raise DeviceError("The device has no memory left; close other programs that use it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeRefiner, "refine", fail)
+        paint(bench)
+        assert live.state.text == "The device has no memory left; close other programs that use it."
+        assert bench.record.result.localization.refined == 0
+    paint(bench, points=((30, 30), (32, 40)))
+    assert live.state.refined
+    assert "follows" in live.state.text
+
+
+def test_features_that_could_not_be_had_are_tried_again_at_the_next_stroke(bench, refiners, monkeypatch):
+    def fail(self, *args, **kwargs):
+        raise DeviceError("The device has no memory left; close other programs that use it.")
+
+    controller = RefineController(bench.session)
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.Localizers, "refiner", fail)
+        bench.localize.run()
+        paint(bench)
+        assert controller.state.text == "The device has no memory left; close other programs that use it."
+    paint(bench, points=((30, 30), (32, 40)))
+    assert controller.state.refined
+    assert "follows" in controller.state.text
+
+
+def test_seeds_undone_on_a_hidden_layer_count_no_more(bench, live):
+    own = bench.layer("foreground").data.copy()
+    paint(bench)
+    bench.record.seeds.visible = False
+    bench.record.seeds.undo()
+    bench.seeds.tick()
+    assert np.array_equal(bench.layer("foreground").data, own)
 
 
 def test_the_refined_map_is_exported_with_its_origin(bench, live, tmp_path):

@@ -1,0 +1,75 @@
+"""Seeds as they were at one moment, in chunks that moments share."""
+
+import numpy as np
+import pytest
+
+from pixelcam.seeds.seedmap import CHUNK, SeedMap
+
+SHAPE = (2 * CHUNK + 40, CHUNK + 7)
+
+
+def scattered(seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[rng.integers(0, SHAPE[0], 50), rng.integers(0, SHAPE[1], 50)] = rng.integers(1, 3, 50)
+    return labels
+
+
+def test_it_holds_what_was_painted_and_counts_it():
+    labels = scattered()
+    seeds = SeedMap.of(labels)
+    assert np.array_equal(seeds.array(), labels)
+    assert seeds.array().dtype == np.uint8
+    assert (seeds.foreground, seeds.background) == ((labels == 2).sum(), (labels == 1).sum())
+    assert seeds.any
+    assert not SeedMap(SHAPE).any
+
+
+def test_its_pixels_are_those_that_are_labelled():
+    labels = scattered()
+    rows, columns, values = SeedMap.of(labels).pixels()
+    again = np.zeros_like(labels)
+    again[rows, columns] = values
+    assert np.array_equal(again, labels)
+    assert (values > 0).all()
+    assert [len(each) for each in SeedMap(SHAPE).pixels()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, *SHAPE), (CHUNK - 9, 3, CHUNK + 9, 300), (5, 5, 5, 9), (1040, 500, *SHAPE)]
+)
+def test_a_box_of_it_is_that_box_of_the_labels(box):
+    labels = scattered()
+    assert np.array_equal(SeedMap.of(labels).read(box), labels[box[0] : box[2], box[1] : box[3]])
+
+
+def test_a_change_leaves_the_map_of_before_as_it_was_and_copies_only_its_chunk():
+    labels = scattered()
+    before = SeedMap.of(labels)
+    kept = labels.copy()
+    labels[CHUNK + 3, 4:9] = 2
+    assert before.differing(labels) == {(1, 0)}
+    after = before.updated(labels, [(1, 0)])
+    assert np.array_equal(before.array(), kept)
+    assert np.array_equal(after.array(), labels)
+    assert not after.equals(before)
+    assert after._chunks[(2, 0)] is before._chunks[(2, 0)]
+    assert after._chunks[(1, 0)] is not before._chunks[(1, 0)]
+
+
+def test_what_has_not_changed_is_the_same_map():
+    labels = scattered()
+    seeds = SeedMap.of(labels)
+    assert seeds.updated(labels, seeds.keys()) is seeds
+    assert seeds.equals(SeedMap.of(labels))
+    assert not seeds.equals(SeedMap((SHAPE[0] + 1, SHAPE[1])))
+
+
+def test_seeds_that_are_taken_away_are_gone():
+    labels = scattered()
+    seeds = SeedMap.of(labels)
+    labels[:] = 0
+    assert seeds.differing(labels)
+    emptied = seeds.updated(labels, seeds.keys())
+    assert not emptied.any
+    assert emptied.equals(SeedMap(SHAPE))
