@@ -6,15 +6,17 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pixelcam.errors import OutputError, ProjectError
-from pixelcam.export.atomic import output_error
+from pixelcam.export.atomic import output_error, write_bytes
 from pixelcam.review import images, records
 from pixelcam.review.entries import ImageEntry
+from pixelcam.review.firstmap import first_map_path
 from pixelcam.review.project import Project
 from pixelcam.review.seedstore import image_folder
 
@@ -187,6 +189,13 @@ class Copying:
             )
             if source.is_dir() and not target.exists():
                 _copy_folder(source, target)
+        first, here = (
+            first_map_path(project.folder, number)
+            for project, number in ((self.source, theirs), (self.target, ours))
+        )
+        if first.is_file() and not here.exists():
+            with suppress(OSError, OutputError):  # it knows itself which map it is of
+                write_bytes(here, first.read_bytes())
 
     def _copy_runs(self) -> None:
         for row in self.theirs.execute(

@@ -16,6 +16,7 @@ from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.review import images, journal, records
 from pixelcam.review.arrays import Box, read_map, write_map
 from pixelcam.review.entries import STATUSES, ProjectEvent, UsedModel, UsedRun
+from pixelcam.review.firstmap import FirstMap, first_map_path, keep_first_map, read_first_map
 from pixelcam.review.journal import Save
 from pixelcam.review.opened import OpenProject
 from pixelcam.review.seedstore import image_folder
@@ -78,14 +79,15 @@ class Project(OpenProject):
     # Localizations.
 
     def keep_localization(self, id: int, localization: Localization, uncertainty: float) -> None:
-        """Keep what a model says of an image; of earlier ones all but the map stays.
+        """Keep what a model says of an image; of earlier ones all stays but the map.
 
         Parameters
         ----------
         id
             The image.
         localization
-            The result; its map is kept at half precision, to about 0.0005.
+            The result; its map is kept at half precision, to about 0.0005. That of the first one stays too,
+            in small (`first_map`).
         uncertainty
             A figure that grows with doubt.
 
@@ -116,9 +118,21 @@ class Project(OpenProject):
             if isinstance(error, OSError) and (refusal := output_error(path, error)) is not None:
                 raise refusal from error
             raise
+        if entry.localized is None:
+            keep_first_map(first_map_path(self.folder, id), localization.foreground, path.name)
         for other in place.glob("map-*.zarr"):
             if other != path:
                 shutil.rmtree(other, ignore_errors=True)
+
+    def first_map(self, id: int) -> FirstMap | None:
+        """Return the first localization's map in small, None where it was not kept."""
+        with self._database.reading() as connection:
+            self._row(connection, id)
+            row = records.first_localization(connection, id)
+        found = None if row is None else read_first_map(first_map_path(self.folder, id), row["map"])
+        if row is None or found is None:
+            return None
+        return FirstMap(found, row["threshold"], ModelRef(row["model_name"], row["model"]))
 
     def localization(self, id: int) -> Localization | None:
         """Return the latest localization, None where there is none, or its map is gone: localize again."""

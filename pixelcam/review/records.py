@@ -175,3 +175,11 @@ def latest_localization(connection: sqlite3.Connection, image: int) -> sqlite3.R
         "SELECT * FROM localizations WHERE image = ? ORDER BY time DESC, id DESC LIMIT 1", (image,)
     ).fetchone()
     return row
+
+
+def first_localization(connection: sqlite3.Connection, image: int) -> sqlite3.Row | None:
+    """Return the row of an image's first localization, None where there is none."""
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM localizations WHERE image = ? ORDER BY time, id LIMIT 1", (image,)
+    ).fetchone()
+    return row

@@ -83,9 +83,12 @@ class Picture:
     size
         (height, width) of the grid of all outlines.
     before
-        The region by the model alone at its own threshold; None without a map.
+        The region by the latest model alone at its own threshold; None without a map.
     judgements
         Of all reviewers who did anything about it.
+    first
+        The region by the first model at its own threshold, and that model's name; None where it is the
+        latest one.
     """
 
     entry: ImageEntry
@@ -93,6 +96,7 @@ class Picture:
     size: tuple[int, int]
     before: Outlines | None
     judgements: tuple[Judgement, ...]
+    first: tuple[Outlines, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,15 @@ def _picture(project: Project, entry: ImageEntry, views: dict[str, ImageEntry]) 
     judgements = tuple(
         _judge(project, name, view, localization, size) for name, view in views.items() if _did_anything(view)
     )
-    return Picture(entry, _jpeg(project.thumbnail(entry.id)), size, before, judgements)
+    first = _first(project, entry, size)
+    return Picture(entry, _jpeg(project.thumbnail(entry.id)), size, before, judgements, first)
+
+
+def _first(project: Project, entry: ImageEntry, size: tuple[int, int]) -> tuple[Outlines, str] | None:
+    found = project.first_map(entry.id)
+    if found is None or entry.model is None or found.model.sha256 == entry.model.sha256:
+        return None
+    return Outlines(_outline(_shrunk(found.foreground >= found.threshold, size))), found.model.name
 
 
 def _did_anything(view: ImageEntry) -> bool:

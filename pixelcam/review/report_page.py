@@ -198,7 +198,8 @@ def _gallery(report: Report) -> str:
     return (
         "<h2>Images</h2><p>Contour: the foreground. Filled:"
         '<i class="key plus"></i>painted foreground<i class="key minus"></i>painted background. Before is '
-        "the model’s map at its own threshold; after is at the reviewer’s, with the seeds in their place.</p>"
+        "the latest model’s map at its own threshold, after is at the reviewer’s, with the seeds in "
+        "their place. Where another model came first, its map is shown too.</p>"
         f'<div class="gallery">{"".join(map(_article, report.pictures))}</div>'
     )
 
@@ -212,6 +213,13 @@ def _article(picture: Picture) -> str:
         doubt = "" if entry.uncertainty is None else f", uncertainty {entry.uncertainty:.3f}"
         said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{doubt})"
     figures = [_figure(picture, picture.before, "before", define=True)]
+    if picture.first is not None:
+        outlines, model = picture.first
+        now = "" if entry.model is None else f" by {entry.model.name}"
+        figures = [
+            _figure(picture, outlines, f"first, by {model}", define=True),
+            _figure(picture, picture.before, f"before{now}"),
+        ]
     figures += [
         _figure(picture, one.after, f"after {one.reviewer}")
         for one in picture.judgements

@@ -11,7 +11,8 @@ import pytest
 
 from pixelcam.errors import OutputError
 from pixelcam.localize import Localization, ModelRef
-from pixelcam.review import Project
+from pixelcam.review import Project, merge
+from pixelcam.review.firstmap import keep_first_map
 from pixelcam.review.report import corrected_region, gather, write_report
 from pixelcam.review.report_page import duration
 from pixelcam.seeds.grid import SeedGrid
@@ -143,6 +144,57 @@ def test_contours_are_before_by_the_model_and_after_with_the_seeds(reviewed):
     assert after.background == f"M0 0L{width} 0L{width} 10L0 10Z"
     assert after.foreground == f"M0 40L{width} 40L{width} 50L0 50Z"
     assert after.region == f"M0 10L{width} 10L{width} 30L0 30Z" + after.foreground
+
+
+def later(project):
+    """Localize the first image once more, with another model that sees another region."""
+    entry = project.images()[0]
+    foreground = np.zeros((entry.height, entry.width), np.float32)
+    foreground[:12] = 0.9
+    project.keep_localization(
+        entry.id, localized(entry, foreground=foreground, model=ModelRef("tuned <i>", "cd" * 32)), 0.1
+    )
+    return entry.id
+
+
+def test_the_first_models_map_is_shown_beside_that_of_a_later_model(reviewed, tmp_path):
+    assert gather(reviewed).pictures[0].first is None, "there is no other model yet"
+    later(reviewed)
+    picture = gather(reviewed).pictures[0]
+    assert picture.before.region == "M0 0L80 0L80 12L0 12Z"
+    outlines, model = picture.first
+    assert (outlines.region, model) == ("M0 0L80 0L80 30L0 30Z", "starter")
+    text = page_of(reviewed, tmp_path).text
+    assert "first, by starter" in text
+    assert "before by tuned <i>" in text
+
+
+def test_the_first_map_of_a_large_image_is_small_and_covers_all_of_it(project, image, folder):
+    project.keep_localization(image, localized(project.image(image)), 0.1)
+    first = project.first_map(image)
+    assert first.foreground.shape == (320, 274)
+    assert first.threshold == 0.5
+    np.testing.assert_allclose(first.foreground[[0, 158, 161, -1], 0], [0.9, 0.9, 0, 0], atol=0.002)
+    assert (folder / "images" / str(image) / "first-map.png").stat().st_size < 5000
+
+
+def test_a_first_map_that_is_gone_or_of_another_localization_is_not_shown(reviewed, folder):
+    id = later(reviewed)
+    path = folder / "images" / str(id) / "first-map.png"
+    keep_first_map(path, np.ones((60, 80), np.float32), "another")
+    assert reviewed.first_map(id) is None
+    path.unlink()
+    assert reviewed.first_map(id) is None
+    assert gather(reviewed).pictures[0].first is None
+
+
+def test_a_first_map_goes_along_into_a_merged_project(reviewed, folder, tmp_path):
+    id = later(reviewed)
+    before = reviewed.first_map(id)
+    reviewed.close()
+    merge(tmp_path / "merged", [folder], reviewer="Ann")
+    with Project.open(tmp_path / "merged", reviewer="Ann") as merged:
+        np.testing.assert_array_equal(merged.first_map(id).foreground, before.foreground)
 
 
 def test_a_single_painted_pixel_is_seen_on_a_large_image(project, image):
