@@ -63,6 +63,7 @@ class Localizers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._wanted_back = threading.Event()
         self._key: tuple[str, str] | None = None
         self._localizer: Any = None
 
@@ -75,13 +76,23 @@ class Localizers:
             return self._localizer.localize(slide, on_event=on_event, should_stop=should_stop)
 
     def refiner(self, slide: Slide, model: str, device: str, *, should_stop: StopCheck) -> Refiner:
-        """Return what refits the map of an image to seeds, after one more pass of the model over it."""
+        """Return what refits the map of an image to seeds, after one more pass of the model over it.
+
+        Raises
+        ------
+        CancelledError
+            `should_stop` said so, or the device is wanted for something else.
+        """
         keep_triton_out()
+        from pixelcam.events import Stop
         from pixelcam.refine import Refiner, extract_features
+
+        def stop() -> Stop:
+            return Stop.DISCARD if self._wanted_back.is_set() else should_stop()
 
         with self._lock:
             self._take(model, device)
-            return Refiner(extract_features(self._localizer, slide, should_stop=should_stop))
+            return Refiner(extract_features(self._localizer, slide, should_stop=stop))
 
     def _take(self, model: str, device: str) -> None:
         if self._key != (model, device):
@@ -94,21 +105,43 @@ class Localizers:
         """Whether a model occupies memory."""
         return self._localizer is not None
 
-    def release(self) -> None:
-        """Let go of the model and of the device memory that it held. Call it on the interface's thread.
+    def drop(self) -> None:
+        """Let go of the model; call `collect` on the interface's thread thereafter.
 
-        It waits for a localization that is still running.
+        It waits for a localization that is still running, and for an extraction of features to break off:
+        call it away from the interface's thread.
         """
-        with self._lock:
-            self._drop()
-        gc.collect()  # never in another thread: it would delete Qt objects there
+        self._wanted_back.set()
+        try:
+            with self._lock:
+                self._drop()
+        finally:
+            self._wanted_back.clear()
+
+    def release(self) -> None:
+        """Let go of the model and its device memory, as when the window closes; waits as `drop` does."""
+        self.drop()
+        collect()
 
     def _drop(self) -> None:
         self._localizer, self._key = None, None
-        if "torch" in sys.modules:
-            from pixelcam.model import free_device_memory
+        _free_device_memory()
 
-            free_device_memory()
+
+def collect() -> None:
+    """Give back the memory of what nobody holds any more. Call it on the interface's thread.
+
+    In another one the collector would delete Qt objects there.
+    """
+    gc.collect()
+    _free_device_memory()
+
+
+def _free_device_memory() -> None:
+    if "torch" in sys.modules:
+        from pixelcam.model import free_device_memory
+
+        free_device_memory()
 
 
 def _load(model: str, device: str) -> Any:

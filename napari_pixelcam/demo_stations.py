@@ -275,7 +275,7 @@ def _finetune(state: Walk) -> str:
     dock.finetune_controller.options = QUICK
     dock.finetune.epochs.value = EPOCHS
     _click(dock.finetune.run_button)
-    _check(not dock.session.localizers.loaded, "the viewer kept its model in memory")
+    _wait(lambda: not dock.session.localizers.loaded, 60, "the viewer's model to go from memory")
     _wait(lambda: len(dock.finetune.plot.losses) >= EPOCHS * 4, 400, "the job's losses")
     state.shoot("8-finetune", dock.finetune)
     old = dock.session.model

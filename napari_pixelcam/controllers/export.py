@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from psygnal import Signal
 
 from napari_pixelcam import seedfiles
@@ -16,6 +15,7 @@ from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
 from napari_pixelcam.images import slide_of, source_of
 from pixelcam.errors import PixelCAMError
+from pixelcam.seeds.seedmap import SeedMap
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ class ExportController:
             raise PixelCAMError("Choose the folder to export to.")
         steps = []
         if choices.seeds:
-            if record.seeds is not None and np.any(record.seeds.data):
-                steps.append(seeds_step(record, folder, choices))
+            seeds = self.session.watch.seeds(record)
+            if seeds is not None and seeds.any:
+                steps.append(seeds_step(record, seeds, folder, choices))
             elif record.result is None:
                 raise PixelCAMError(
                     "There is nothing to export yet: localize the image or paint seeds first."
@@ -119,18 +120,18 @@ class ExportController:
 Step = Callable[[], list[Path]]
 
 
-def seeds_step(record: ImageRecord, folder: Path, choices: ExportChoices) -> Step:
+def seeds_step(record: ImageRecord, seeds: SeedMap, folder: Path, choices: ExportChoices) -> Step:
     """Return the writer of a record's seeds; an image that is no file goes along, for the job needs it."""
-    assert record.seeds is not None
     source = source_of(record.layer)
-    labels = np.array(record.seeds.data, copy=True)
 
     def write() -> list[Path]:
         from pixelcam.export import export_seeds
 
         slide = record.slide or slide_of(source)
         image = slide.read() if slide.path is None else None
-        return export_seeds(folder, labels, seedfiles.make_sidecar(record, slide), choices.seeds, image)
+        return export_seeds(
+            folder, seeds.array(), seedfiles.make_sidecar(record, slide), choices.seeds, image
+        )
 
     return write
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from psygnal import Signal
 
 from napari_pixelcam import backend
@@ -144,7 +143,6 @@ class FinetuneController:
             return
         self.progress = TuneProgress(state="preparing", name=settings.name, epochs=settings.epochs)
         self.changed.emit(self.progress)
-        self.session.localizers.release()
         model, device = self.session.model, self.session.device
         arguments = [
             *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
@@ -152,10 +150,17 @@ class FinetuneController:
             *("--device", device, "--name", settings.name),
             *self.options,
         ]
+        launch = partial(_launch, job, settings.name, steps, arguments)
         self.session.background.submit(
-            partial(_launch, job, settings.name, steps, arguments),
-            done=partial(self._attach, job, settings.name),
-            failed=lambda error: self._abandon(job, error),
+            lambda task: self.session.localizers.drop(),
+            done=lambda ignored: self._launch(job, settings.name, launch),
+            failed=partial(self._abandon, job),
+        )
+
+    def _launch(self, job: Path, name: str, launch: Callable[[Task], Run]) -> None:
+        backend.collect()
+        self.session.background.submit(
+            launch, done=partial(self._attach, job, name), failed=partial(self._abandon, job)
         )
 
     def stop(self) -> None:
@@ -195,12 +200,13 @@ class FinetuneController:
         if self.session.catalogue and settings.name in self.session.catalogue.models:
             raise PixelCAMError(f"There is a model named {settings.name!r} already; choose another name.")
         self.seeds.flush()
-        painted = [r for r in self.session.records() if r.seeds is not None and np.any(r.seeds.data)]
+        known = [(record, self.session.watch.seeds(record)) for record in self.session.records()]
+        painted = [(record, seeds) for record, seeds in known if seeds is not None and seeds.any]
         if not painted:
             raise PixelCAMError("Paint or propose some seeds first: they are what the model learns from.")
         job = self.runs / f"{datetime.now():%Y%m%d-%H%M%S}-{settings.name}"
         choices = ExportChoices()
-        return job, [seeds_step(record, job / "seeds", choices) for record in painted]
+        return job, [seeds_step(record, seeds, job / "seeds", choices) for record, seeds in painted]
 
     def _attach(self, job: Path, name: str, run: Run) -> None:
         self._run, self._job, self._offset = run, job, 0

@@ -219,7 +219,7 @@ def test_the_whole_loop_with_a_real_job_changes_the_map_as_the_reviewer_said(ope
     dock.finetune.epochs.value = 4
     dock.finetune_controller.options = QUICK
     click(qtbot, dock.finetune.run_button)
-    assert not dock.session.localizers.loaded
+    qtbot.waitUntil(lambda: not dock.session.localizers.loaded, timeout=60_000)
     qtbot.waitUntil(lambda: dock.finetune.stop_button.isEnabled(), timeout=60_000)
     qtbot.waitUntil(lambda: dock.session.model == "tiny-tuned", timeout=300_000)
     assert len(dock.finetune.plot.losses) == 16

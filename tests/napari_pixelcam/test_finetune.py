@@ -1,14 +1,20 @@
 """Fine-tuning from the dock's side: what the job is told, what its events become, and how each end is met."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from napari_pixelcam import backend
+from napari_pixelcam.background import Task
 from napari_pixelcam.controllers import finetune
 from napari_pixelcam.controllers.finetune import TuneSettings
-from pixelcam.errors import RunError
-from pixelcam.events import Event
+from napari_pixelcam.controllers.refine import RefineController
+from pixelcam import refine
+from pixelcam.errors import CancelledError, RunError
+from pixelcam.events import Event, Stop
 from pixelcam.export import read_seeds
 
 
@@ -78,6 +84,52 @@ def test_it_starts_a_job_with_the_seeds_of_every_image_and_frees_the_model(paint
     assert (options["--model"], options["--epochs"], options["--rate"]) == ("tiny", "3", "0.05")
     assert len(read_seeds(options["--seeds"])) == 2
     assert painted.finetune.progress.state == "starting"
+
+
+class Threads:
+    """Runs work in threads, and calls back when it is told to, on the thread that tells it."""
+
+    def __init__(self):
+        self.pool, self.running = ThreadPoolExecutor(4), []
+
+    def submit(self, work, *, done, failed, progress=None):
+        task = Task()
+        self.running.append((self.pool.submit(work, task), done, failed))
+        return task
+
+    def settle(self):
+        while self.running:
+            future, done, failed = self.running.pop(0)
+            error = future.exception(60)
+            done(future.result()) if error is None else failed(error)
+
+
+def test_starting_waits_for_no_extraction_but_breaks_it_off(painted, jobs, monkeypatch):
+    began, asked = threading.Event(), []
+
+    def extract(localizer, slide, *, should_stop):
+        began.set()
+        deadline = time.monotonic() + 20
+        while should_stop() is Stop.NO and time.monotonic() < deadline:
+            time.sleep(0.01)
+        asked.append(should_stop())
+        raise CancelledError
+
+    monkeypatch.setattr(refine, "extract_features", extract)
+    threads = painted.session.background = painted.finetune.session.background = Threads()
+    try:
+        controller = RefineController(painted.session)
+        painted.session.localized.emit(painted.record)
+        assert began.wait(60)
+        painted.finetune.start(TuneSettings("better"))
+        assert painted.finetune.progress.state == "preparing", "and the window goes on"
+        threads.settle()
+    finally:
+        threads.pool.shutdown()
+    assert asked == [Stop.DISCARD]
+    assert len(jobs) == 1
+    assert not painted.session.localizers.loaded
+    assert controller.state.text == "", "nothing has gone wrong"
 
 
 def test_events_become_progress_and_the_new_model_is_chosen(painted, jobs):
