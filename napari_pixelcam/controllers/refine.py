@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ class RefineState:
     live
         Whether strokes refit the map.
     everywhere
-        Whether the seeds of the session's other images of the same model count too.
+        Whether the seeds of other images count too: of the session's with the same model, and the project's.
     refined
         Whether the map on the screen is a refitted one.
     can_switch
@@ -59,6 +60,7 @@ class _Field:
     task: Task | None = None
     wanted: bool = False
     fitted: SeedMap | None = None
+    others: tuple[int, int] = (0, 0)
     refined: MapResult | None = None
     seconds: float = 0.0
     failure: str = ""
@@ -84,6 +86,8 @@ class RefineController:
         self.session = session
         self.live = True
         self.everywhere = False
+        self.elsewhere: Callable[[ImageRecord, str], Sequence[SeedSamples]] = lambda record, sha256: ()
+        """What else counts everywhere: samples of images that are not open, for a model's sha256."""
         self._fields: WeakKeyDictionary[ImageRecord, _Field] = WeakKeyDictionary()
         self._known: WeakSet[ImageRecord] = WeakSet()
         session.localized.connect(self._on_localized)
@@ -111,10 +115,18 @@ class RefineController:
         if field.refiner is None:
             return "Preparing for corrections…" if field.task is not None else ""
         if refined and field.refined is not None:
-            return f"The map follows your seeds (refitted in {1000 * field.seconds:.0f} ms)."
+            return f"The map follows {self._counted(field)} (refitted in {1000 * field.seconds:.0f} ms)."
         if field.refined is not None:
             return "The model's own map."
         return "Paint, and the map follows."
+
+    def _counted(self, field: _Field) -> str:
+        if not self.everywhere:
+            return "your seeds"
+        images, cells = field.others
+        if not images:
+            return "your seeds alone"
+        return f"your seeds and those on {images} other image{'s' if images > 1 else ''}, {cells:,} cells"
 
     # What the user does.
 
@@ -138,11 +150,22 @@ class RefineController:
         """Let the seeds of the session's other images count too, or those of the image alone."""
         if everywhere != self.everywhere:
             self.everywhere = everywhere
-            for record, field in self._fields.items():
-                field.fitted = None
-                if record is self.session.record:
-                    self._want(record)
-            self._emit()
+            self.renew()
+
+    def renew(self) -> None:
+        """Refit though the seeds are the same, as others count now."""
+        for record, field in self._fields.items():
+            field.fitted = None
+            if record is self.session.record:
+                self._want(record)
+        self._emit()
+
+    def fitted(self, record: ImageRecord) -> tuple[str, SeedMap, SeedSamples] | None:
+        """Return the model's sha256, the seeds of the last refit, and their cells; `None` without one."""
+        field = self._fields.get(record)
+        if field is None or field.fitted is None or field.samples is None or field.task is not None:
+            return None
+        return field.model.localization.model.sha256, field.fitted, field.samples
 
     def switch(self) -> None:
         """Go back to the model's own map, or from there to the refitted one, until the next stroke."""
@@ -252,6 +275,7 @@ class RefineController:
         if not others and not seeds.any and field.refined is None:
             return
         field.fitted, field.failure = seeds, ""
+        field.others = len(others), sum(len(other) for other in others)
         field.task = Task()
         task = self.session.background.submit(
             lambda task: _refitted(refiner, seeds, others),
@@ -264,8 +288,10 @@ class RefineController:
     def _others(self, record: ImageRecord, field: _Field) -> list[SeedSamples]:
         if not self.everywhere:
             return []
+        from pixelcam.refine import share
+
         sha256 = field.model.localization.model.sha256
-        return [
+        here = [
             other.samples
             for held, other in self._fields.items()
             if held is not record
@@ -273,6 +299,7 @@ class RefineController:
             and len(other.samples)
             and other.model.localization.model.sha256 == sha256
         ]
+        return share([*here, *self.elsewhere(record, sha256)])
 
     def _refined(self, record: ImageRecord, field: _Field, result: _Refit) -> None:
         field.task = None

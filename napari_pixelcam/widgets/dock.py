@@ -19,6 +19,7 @@ from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.refine import RefineController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session
+from napari_pixelcam.controllers.shared import SharedSeedsController
 from napari_pixelcam.controllers.threshold import ThresholdController
 from napari_pixelcam.controllers.tools import ToolsController
 from napari_pixelcam.controllers.uncertain import UncertainController
@@ -88,6 +89,7 @@ class PixelCAMDock(QWidget):
         self.comparison_controller = ComparisonController(self.session)
         self.uncertain_controller = UncertainController(self.session)
         self.workbench = WorkbenchController(self.session, self.seeds_controller, self.localize_controller)
+        self.shared_controller = SharedSeedsController(self.session, self.refine_controller, self.workbench)
         self.export_controller = ExportController(self.session, self.seeds_controller)
         self.finetune_controller = FinetuneController(
             self.session, self.seeds_controller, self.localize_controller
@@ -97,7 +99,7 @@ class PixelCAMDock(QWidget):
         self.localize = LocalizeSection(self.session, self.localize_controller)
         self.threshold = ThresholdSection(self.threshold_controller)
         self.seeds = SeedsSection(self.session, self.seeds_controller, self.tools_controller)
-        self.refine = RefineRow(self.refine_controller)
+        self.refine = RefineRow(self.refine_controller, self.shared_controller)
         self.seeds.body.addWidget(self.refine)
         self.export = ExportSection(self.export_controller)
         self.finetune = FinetuneSection(self.session, self.finetune_controller)

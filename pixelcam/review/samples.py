@@ -71,7 +71,7 @@ def keep_samples(project: Project, id: int, model: str, found: ImageSamples) -> 
         return
     from safetensors.torch import save
 
-    arrays = {name: getattr(found.samples, name).detach().cpu().contiguous() for name in _ARRAYS}
+    arrays = {name: getattr(found.samples, name).detach().cpu().contiguous().clone() for name in _ARRAYS}
     arrays["features"] = arrays["features"].half()
     with suppress(OutputError):
         write_bytes(_path(project, id), save(arrays, {_KEY: _stamp(model, found.state)}))
@@ -120,9 +120,9 @@ def gather_samples(
     without
         An image to leave out.
     on_event
-        Receives a "step" of the stage "samples" for each image.
+        Receives a "step" of the stage "samples" before each image that is made: so many are done by then.
     should_stop
-        Asked before each image; those that were made by then stay kept.
+        Asked before each of these; those that were made by then stay kept.
 
     Raises
     ------
@@ -131,25 +131,31 @@ def gather_samples(
     """
     entries = [entry for entry in project.images() if entry.foreground + entry.background]
     entries = [entry for entry in entries if entry.id != without]
-    found, before = Gathered(), {} if known is None else known.images
-    for number, entry in enumerate(entries, start=1):
+    found, missing = Gathered(), []
+    for entry in entries:
+        one = _kept(project, entry.id, model, known)
+        if one is None:
+            missing.append(entry.id)
+        else:
+            found.images[entry.id] = one
+    for number, id in enumerate(missing):
+        on_event(Event("step", "samples", step=number, total=len(missing)))
         if should_stop() is not Stop.NO:
             raise CancelledError
-        state = project.seed_state(entry.id)
-        one: ImageSamples | None = before.get(entry.id)
-        if one is None or one.state != state:
-            one = read_samples(project, entry.id, model, state)
-        if one is None:
-            try:
-                slide = open_slide(project.locate(entry.id))
-                one = ImageSamples(state, make(slide, project.seeds(entry.id)))
-                keep_samples(project, entry.id, model, one)
-            except ImageError as error:  # gone, changed, or nothing that features can be had of
-                found.left_out.append(str(error))
-        if one is not None:
-            found.images[entry.id] = one
-        on_event(Event("step", "samples", step=number, total=len(entries)))
+        try:
+            slide, state = open_slide(project.locate(id)), project.seed_state(id)
+            found.images[id] = ImageSamples(state, make(slide, project.seeds(id)))
+            keep_samples(project, id, model, found.images[id])
+        except ImageError as error:  # gone, changed, or nothing that features can be had of
+            found.left_out.append(str(error))
     return found
+
+
+def _kept(project: Project, id: int, model: str, known: Gathered | None) -> ImageSamples | None:
+    """Return the samples of an image as its seeds are, from memory or the folder; None without."""
+    state = project.seed_state(id)
+    one = None if known is None else known.images.get(id)
+    return one if one is not None and one.state == state else read_samples(project, id, model, state)
 
 
 def _path(project: Project, id: int) -> Path:

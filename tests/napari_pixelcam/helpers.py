@@ -15,10 +15,12 @@ from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session
 from napari_pixelcam.controllers.threshold import ThresholdController
 from napari_pixelcam.controllers.tools import ToolsController
+from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.preferences import Preferences
 from pixelcam.errors import CancelledError
 from pixelcam.events import Event, Stop
 from pixelcam.localize.localization import Localization, ModelRef
+from pixelcam.review import Project
 
 
 def tissue(height: int = 96, width: int = 128) -> np.ndarray:
@@ -91,6 +93,32 @@ class Bench:
     def close(self) -> None:
         self.autosaver.close()
         self.session.close()
+
+
+class Work(Bench):
+    """A bench with a project."""
+
+    def __init__(self) -> None:
+        super().__init__(ViewerModel())
+        self.workbench = WorkbenchController(self.session, self.seeds, self.localize)
+        self.told: list[tuple[str, str]] = []
+        self.workbench.said.connect(lambda level, text: self.told.append((level, text)))
+
+    @property
+    def project(self) -> Project:
+        return self.workbench.project
+
+    def image(self):
+        """Return the image at hand, as the project has it on the disk."""
+        self.seeds.flush()
+        return self.project.image(self.workbench.current)
+
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def close(self) -> None:
+        self.workbench.close()
+        super().close()
 
 
 def drag(layer, points, button: int = 1) -> None:

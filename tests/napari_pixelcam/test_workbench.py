@@ -6,15 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from PIL import Image
 
 from napari_pixelcam.controllers.judgements import Stopwatch
-from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
-from pixelcam.review import Project
-from tests.napari_pixelcam.helpers import Bench, tissue
+from tests.napari_pixelcam.helpers import Work, tissue
 
 
 @pytest.fixture
@@ -28,32 +25,6 @@ def files(tmp_path):
             pixels[:, ::2] = 150
         Image.fromarray(pixels).save(folder / f"image-{number}.png")
     return sorted(folder.iterdir())
-
-
-class Work(Bench):
-    """A bench with a project."""
-
-    def __init__(self):
-        super().__init__(ViewerModel())
-        self.workbench = WorkbenchController(self.session, self.seeds, self.localize)
-        self.told: list[tuple[str, str]] = []
-        self.workbench.said.connect(lambda level, text: self.told.append((level, text)))
-
-    @property
-    def project(self) -> Project:
-        return self.workbench.project
-
-    def image(self):
-        """Return the image at hand, as the project has it on the disk."""
-        self.seeds.flush()
-        return self.project.image(self.workbench.current)
-
-    def names(self):
-        return [layer.name for layer in self.viewer.layers]
-
-    def close(self):
-        self.workbench.close()
-        super().close()
 
 
 @pytest.fixture

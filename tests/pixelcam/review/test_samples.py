@@ -128,11 +128,13 @@ def test_gathering_tells_how_far_it_is_and_stops_when_asked(painted, make):
             painted,
             make,
             on_event=events.append,
-            should_stop=lambda: Stop.DISCARD if events else Stop.NO,
+            should_stop=lambda: Stop.DISCARD if len(events) == 2 else Stop.NO,
         )
-    assert [(event.step, event.total) for event in events] == [(1, 2)]
-    gather(painted, make)
+    assert [(event.step, event.total) for event in events] == [(0, 2), (1, 2)]
+    events.clear()
+    gather(painted, make, on_event=events.append)
     assert make.made == ["b"], "what was made is kept"
+    assert [(event.step, event.total) for event in events] == [(0, 1)]
 
 
 def test_nothing_is_written_into_a_project_that_is_only_looked_at(painted, folder, make):
