@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -63,6 +64,18 @@ class Keeper(Protocol):
         """
         ...
 
+    def closed(self, records: Iterable[ImageRecord]) -> list[int]:
+        """Return the numbers of the images with kept seeds that are to be learned from beside these."""
+        ...
+
+    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
+        """Write the seeds of such images for fine-tuning; return why some are left out, a sentence each."""
+        ...
+
+    def note_run(self, folder: Path, model: str = "") -> None:
+        """Note a fine-tuning run, and the sha256 of the model that it made, where such things are noted."""
+        ...
+
 
 class FolderKeeper:
     """Keeps each image's seeds in a folder of the user's, named by the image's fingerprint."""
@@ -89,6 +102,17 @@ class FolderKeeper:
             seedfiles.save(folder, seeds.array(), seedfiles.make_sidecar(record, of), of)
 
         return save
+
+    def closed(self, records: Iterable[ImageRecord]) -> list[int]:
+        """Return none: what the user painted long ago does not belong to what is open."""
+        return []
+
+    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
+        """Write nothing."""
+        return []
+
+    def note_run(self, folder: Path, model: str = "") -> None:
+        """Note nothing: the run's folder says it all."""
 
 
 class ProjectKeeper:
@@ -127,6 +151,23 @@ class ProjectKeeper:
             project.set_label(id, label)
 
         return save
+
+    def closed(self, records: Iterable[ImageRecord]) -> list[int]:
+        """Return the project's images with seeds of the reviewer that are not open."""
+        here = {project_image(record) for record in records}
+        entries = self._project.images()
+        return [one.id for one in entries if one.foreground + one.background and one.id not in here]
+
+    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
+        """Write what the project keeps."""
+        from pixelcam.review.exporting import export_for_training
+
+        return export_for_training(self._project, folder, ids)
+
+    def note_run(self, folder: Path, model: str = "") -> None:
+        """Note the run in the project, where it can be."""
+        if not self._project.read_only:
+            self._project.register_run(folder, model=model)
 
 
 def project_image(record: ImageRecord) -> int | None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -15,10 +16,11 @@ from psygnal import Signal
 
 from napari_pixelcam import backend
 from napari_pixelcam.background import Task
-from napari_pixelcam.controllers.export import ExportChoices, Step, seeds_step
+from napari_pixelcam.controllers.export import ExportChoices, seeds_step
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session, sentence
+from napari_pixelcam.keeping import Keeper
 from pixelcam.errors import PixelCAMError
 from pixelcam.events import Event
 from pixelcam.jobs import Run
@@ -133,11 +135,11 @@ class FinetuneController:
         return next(name for name in names if name not in taken)
 
     def start(self, settings: TuneSettings) -> None:
-        """Write the seeds of every image in the viewer, free the device, and start the job."""
+        """Write the seeds of all images, open or of the open project, free the device, and start the job."""
         if self.progress.busy:
             return
         try:
-            job, steps = self._prepare(settings)
+            job, write = self._prepare(settings)
         except PixelCAMError as error:
             self._fail(sentence(error))
             return
@@ -150,18 +152,25 @@ class FinetuneController:
             *("--device", device, "--name", settings.name),
             *self.options,
         ]
-        launch = partial(_launch, job, settings.name, steps, arguments)
+        launch = partial(_launch, job, settings.name, write, self.seeds.keeper, arguments)
         self.session.background.submit(
             lambda task: self.session.localizers.drop(),
             done=lambda ignored: self._launch(job, settings.name, launch),
             failed=partial(self._abandon, job),
         )
 
-    def _launch(self, job: Path, name: str, launch: Callable[[Task], Run]) -> None:
+    def _launch(self, job: Path, name: str, launch: Callable[[Task], _Launched]) -> None:
         backend.collect()
         self.session.background.submit(
-            launch, done=partial(self._attach, job, name), failed=partial(self._abandon, job)
+            launch, done=partial(self._launched, job, name), failed=partial(self._abandon, job)
         )
+
+    def _launched(self, job: Path, name: str, launched: _Launched) -> None:
+        if launched.left_out:
+            count = len(launched.left_out)
+            images = "1 image is" if count == 1 else f"{count} images are"
+            self.session.notified.emit("warning", f"{images} not learned from: {launched.left_out[0]}")
+        self._attach(job, name, launched.run)
 
     def stop(self) -> None:
         """Ask the job to end soon and keep its best weights."""
@@ -190,7 +199,8 @@ class FinetuneController:
         if state in ("done", "stopped", "cancelled", "failed"):
             self._end(state)
 
-    def _prepare(self, settings: TuneSettings) -> tuple[Path, list[Step]]:
+    def _prepare(self, settings: TuneSettings) -> tuple[Path, Callable[[], list[str]]]:
+        """Return the job's folder, and what writes the seeds and says why some are left out."""
         if self.localize.running:
             raise PixelCAMError("Wait for Localize to end, or cancel it: both need the device.")
         if not self.session.model:
@@ -202,11 +212,23 @@ class FinetuneController:
         self.seeds.flush()
         known = [(record, self.session.watch.seeds(record)) for record in self.session.records()]
         painted = [(record, seeds) for record, seeds in known if seeds is not None and seeds.any]
-        if not painted:
+        keeper = self.seeds.keeper
+        closed = keeper.closed(record for record, _ in known)
+        if not painted and not closed:
             raise PixelCAMError("Paint or propose some seeds first: they are what the model learns from.")
         job = self.runs / f"{datetime.now():%Y%m%d-%H%M%S}-{settings.name}"
         choices = ExportChoices()
-        return job, [seeds_step(record, seeds, job / "seeds", choices) for record, seeds in painted]
+        steps = [seeds_step(record, seeds, job / "seeds", choices) for record, seeds in painted]
+
+        def write() -> list[str]:
+            for step in steps:
+                step()
+            left_out = keeper.export(closed, job / "seeds")
+            if not steps and len(left_out) == len(closed):
+                raise PixelCAMError(left_out[0])
+            return left_out
+
+        return job, write
 
     def _attach(self, job: Path, name: str, run: Run) -> None:
         self._run, self._job, self._offset = run, job, 0
@@ -251,8 +273,16 @@ class FinetuneController:
             _note(job, name, taken=True)
             self.ended.emit("info", "Stopped before there were any weights to keep.")
             return
+        keeper = self.seeds.keeper
+
+        def register(task: Task) -> str:
+            registered = backend.register(checkpoint, name)
+            with suppress(PixelCAMError):  # the model is there all the same
+                keeper.note_run(job / "run", backend.digest(registered))
+            return registered
+
         self.session.background.submit(
-            lambda task: backend.register(checkpoint, name),
+            register,
             done=partial(self._registered, job),
             failed=lambda error: self._fail(sentence(error)),
         )
@@ -275,11 +305,21 @@ class FinetuneController:
             self.session.report(error)
 
 
-def _launch(job: Path, name: str, steps: list[Step], arguments: list[str], task: Task) -> Run:
-    for step in steps:
-        step()
+@dataclass(frozen=True)
+class _Launched:
+    run: Run
+    left_out: list[str]
+
+
+def _launch(
+    job: Path, name: str, write: Callable[[], list[str]], keeper: Keeper, arguments: list[str], task: Task
+) -> _Launched:
+    left_out = write()
     _note(job, name, taken=False)
-    return Run.start(job / "run", arguments)
+    run = Run.start(job / "run", arguments)
+    with suppress(PixelCAMError):  # the job runs all the same
+        keeper.note_run(job / "run")
+    return _Launched(run, left_out)
 
 
 def _note(job: Path, name: str, *, taken: bool) -> None:

@@ -45,7 +45,8 @@ class FinetuneSection(Section):
         self.form.margins = (0, 0, 0, 0)
         self.align_labels(self.form)
         self.run_button = button(
-            "Fine-tu&ne", "Start a job that learns from the seeds of all open images (Alt+N)"
+            "Fine-tu&ne",
+            "Start a job that learns from your seeds on all open images, and on all of the project (Alt+N)",
         )
         self.stop_button = button("Stop, keep we&ights", "End early and keep the best model so far (Alt+I)")
         self.cancel_button = button("Discard &job", "End now and keep nothing of it (Alt+J)")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pixelcam.errors import ConfigError
+from pixelcam.errors import ConfigError, ImageError
 from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds, safe_stem
 from pixelcam.export.sidecar import SeedImage, SeedSidecar
@@ -125,6 +125,40 @@ def export_project(
             written += export_result(out, found, of_results, entry.threshold, stem)
         on_event(Event("step", "export", step=number, total=total))
     return written
+
+
+def export_for_training(project: Project, out: str | Path, ids: Iterable[int]) -> list[str]:
+    """Write this reviewer's seeds of some images as ``pixelcam finetune --seeds`` reads them.
+
+    Parameters
+    ----------
+    project
+        The project.
+    out
+        Made where it is missing.
+    ids
+        The images' numbers; those without seeds are passed over.
+
+    Returns
+    -------
+    list[str]
+        Why an image was left out, a sentence each: one that is not at hand cannot be learned from.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    left_out = []
+    for entry in map(project.image, ids):
+        if has_seeds(entry):
+            try:
+                sidecar = sidecar_of(project, entry, project.reviewer)
+            except ImageError as error:
+                left_out.append(str(error))
+            else:
+                export_seeds(out, project.seeds(entry.id), sidecar, ("png",))
+    return left_out
 
 
 def _sorted_formats(formats: Sequence[str], results: bool) -> tuple[list[str], list[str]]:
