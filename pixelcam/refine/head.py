@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
-ITERATIONS = 20
+ITERATIONS = 50
+_SMALLEST_STEP = 2**-12
 
 
 def fit_dual(features: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l2: float) -> Tensor:
@@ -36,13 +38,23 @@ def fit_dual(features: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l
     """
     gram = features @ features.T
     identity = torch.eye(len(labels), dtype=torch.float64)
+    signs = 1 - 2 * labels
+
+    def loss(a: Tensor) -> float:
+        change = gram @ a
+        return float((weights * softplus(signs * (prior + change))).sum() + l2 / 2 * (a @ change))
+
     a = torch.zeros(len(labels), dtype=torch.float64)
+    reached = loss(a)
     for _ in range(ITERATIONS):
         probability = torch.sigmoid(prior + gram @ a)
         curvature = (weights * probability * (1 - probability)).clamp(min=1e-9)
         residual = weights * (probability - labels) + l2 * a
         step = torch.linalg.solve(curvature[:, None] * gram + l2 * identity, -residual)
-        a = a + step
-        if float(step.abs().max()) < 1e-6:
+        length = 1.0
+        while (new := loss(a + length * step)) > reached and length > _SMALLEST_STEP:
+            length /= 2  # a full step overshoots where the prior is sure of the opposite
+        if not reached - new > 1e-10 * reached:
             break
+        a, reached = a + length * step, new
     return a
