@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pixelcam.errors import OutputError
 if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord, Session
     from pixelcam.review import Project
+    from pixelcam.review.exporting import Exported
     from pixelcam.seeds.seedmap import SeedMap
     from pixelcam.slides import Slide
 
@@ -68,8 +69,8 @@ class Keeper(Protocol):
         """Return the numbers of the images with kept seeds that are to be learned from beside these."""
         ...
 
-    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
-        """Write the seeds of such images for fine-tuning; return why some are left out, a sentence each."""
+    def export(self, ids: Iterable[int], folder: Path, formats: Sequence[str]) -> Exported:
+        """Write the seeds of such images."""
         ...
 
     def note_run(self, folder: Path, model: str = "") -> None:
@@ -107,9 +108,11 @@ class FolderKeeper:
         """Return none: what the user painted long ago does not belong to what is open."""
         return []
 
-    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
+    def export(self, ids: Iterable[int], folder: Path, formats: Sequence[str]) -> Exported:
         """Write nothing."""
-        return []
+        from pixelcam.review.exporting import Exported
+
+        return Exported()
 
     def note_run(self, folder: Path, model: str = "") -> None:
         """Note nothing: the run's folder says it all."""
@@ -158,11 +161,11 @@ class ProjectKeeper:
         entries = self._project.images()
         return [one.id for one in entries if one.foreground + one.background and one.id not in here]
 
-    def export(self, ids: Iterable[int], folder: Path) -> list[str]:
+    def export(self, ids: Iterable[int], folder: Path, formats: Sequence[str]) -> Exported:
         """Write what the project keeps."""
-        from pixelcam.review.exporting import export_for_training
+        from pixelcam.review.exporting import export_seeds_of
 
-        return export_for_training(self._project, folder, ids)
+        return export_seeds_of(self._project, folder, ids, formats)
 
     def note_run(self, folder: Path, model: str = "") -> None:
         """Note the run in the project, where it can be."""

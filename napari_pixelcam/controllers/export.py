@@ -14,6 +14,7 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
 from napari_pixelcam.images import slide_of, source_of
+from napari_pixelcam.keeping import Keeper
 from pixelcam.errors import PixelCAMError
 from pixelcam.seeds.seedmap import SeedMap
 
@@ -29,6 +30,8 @@ class ExportChoices:
     """At the threshold."""
     summary: bool = True
     """Class probabilities, threshold and area as JSON."""
+    everywhere: bool = False
+    """Whether the seeds are those of all images of the open project."""
 
     @property
     def any(self) -> bool:
@@ -37,7 +40,7 @@ class ExportChoices:
 
 
 class ExportController:
-    """Exports the chosen image's seeds and map.
+    """Exports the chosen image's seeds and map, and the seeds of the whole project where asked to.
 
     Parameters
     ----------
@@ -64,29 +67,38 @@ class ExportController:
         """Write the chosen files into a folder, in the background."""
         if self.running:
             return
-        record = self.session.record
+        record, left_out = self.session.record, list[str]()
         self.seeds.flush()
         try:
-            steps = self._steps(record, folder, choices)
+            steps = self._steps(record, folder, choices, left_out)
         except PixelCAMError as error:
             self._failed(error)
             return
         self.running = True
         self.changed.emit()
         self.session.background.submit(
-            lambda task: _write_all(steps, task), done=partial(self._done, folder), failed=self._failed
+            lambda task: _write_all(steps, task),
+            done=partial(self._done, folder, left_out),
+            failed=self._failed,
         )
 
-    def _steps(self, record: ImageRecord | None, folder: Path, choices: ExportChoices) -> list[Step]:
+    def _steps(
+        self, record: ImageRecord | None, folder: Path, choices: ExportChoices, left_out: list[str]
+    ) -> list[Step]:
         """Return the writers, each with a copy of what it writes, so that painting may go on meanwhile."""
-        if record is None:
+        keeper, steps = self.seeds.keeper, list[Step]()
+        kept = keeper.closed(()) if choices.seeds and choices.everywhere else []
+        if record is None and not kept:
             raise PixelCAMError("Open an image before exporting.")
         if not choices.any:
             raise PixelCAMError("Choose what to export: seeds, map, regions or summary.")
         if not folder.is_absolute():
             raise PixelCAMError("Choose the folder to export to.")
-        steps = []
-        if choices.seeds:
+        if kept:
+            steps.append(_kept_step(keeper, kept, folder, choices, left_out))
+            if record is None:
+                return steps
+        elif choices.seeds:
             seeds = self.session.watch.seeds(record)
             if seeds is not None and seeds.any:
                 steps.append(seeds_step(record, seeds, folder, choices))
@@ -104,10 +116,13 @@ class ExportController:
             )
         return steps
 
-    def _done(self, folder: Path, paths: list[Path]) -> None:
+    def _done(self, folder: Path, left_out: list[str], paths: list[Path]) -> None:
         self.running = False
         self.changed.emit()
         self.exported.emit(folder, paths)
+        if left_out:
+            count = "1 image" if len(left_out) == 1 else f"{len(left_out)} images"
+            self.session.notified.emit("warning", f"The seeds of {count} were left out: {left_out[0]}")
 
     def _failed(self, error: Exception) -> None:
         self.running = False
@@ -132,6 +147,17 @@ def seeds_step(record: ImageRecord, seeds: SeedMap, folder: Path, choices: Expor
         return export_seeds(
             folder, seeds.array(), seedfiles.make_sidecar(record, slide), choices.seeds, image
         )
+
+    return write
+
+
+def _kept_step(
+    keeper: Keeper, ids: list[int], folder: Path, choices: ExportChoices, left_out: list[str]
+) -> Step:
+    def write() -> list[Path]:
+        found = keeper.export(ids, folder, choices.seeds)
+        left_out.extend(found.left_out)
+        return found.paths
 
     return write
 

@@ -223,7 +223,7 @@ class FinetuneController:
         def write() -> list[str]:
             for step in steps:
                 step()
-            left_out = keeper.export(closed, job / "seeds")
+            left_out = keeper.export(closed, job / "seeds", choices.seeds).left_out
             if not steps and len(left_out) == len(closed):
                 raise PixelCAMError(left_out[0])
             return left_out

@@ -106,6 +106,7 @@ class PixelCAMDock(QWidget):
         self.message = Message(closable=True)
         self._lay_out()
         self._bind_keys()
+        self.workbench.changed.connect(lambda: self.export.offer_project(self.workbench.project is not None))
         self.session.notified.connect(self._on_notified)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from magicgui.widgets import CheckBox, FileEdit
 from qtpy.QtCore import QUrl
-from qtpy.QtWidgets import QFormLayout
+from qtpy.QtWidgets import QCheckBox, QFormLayout
 
 from napari_pixelcam.controllers.export import ExportChoices, ExportController
 from napari_pixelcam.widgets.choices import Choice, ChoiceButton
 from napari_pixelcam.widgets.message import Message
-from napari_pixelcam.widgets.section import Section, button
+from napari_pixelcam.widgets.section import Section, button, row
 
 _CARRIES = "with who painted, when, on which image and model"
 SEEDS = (
@@ -41,6 +41,10 @@ REGIONS = (
 )
 
 
+MOST_NAMED = 12
+"""Files that are listed by their names."""
+
+
 class ExportSection(Section):
     """Formats, a folder, and where it all went."""
 
@@ -49,6 +53,9 @@ class ExportSection(Section):
         self._controller = controller
         defaults = ExportChoices()
         self.seeds = ChoiceButton(SEEDS, defaults.seeds, "Seeds are written as")
+        self.everywhere = QCheckBox("of all images")
+        self.everywhere.setToolTip("Your seeds on all images of the project, not on this one alone")
+        self.everywhere.hide()
         self.map = ChoiceButton(MAP, defaults.map, "The map is written as")
         self.regions = ChoiceButton(REGIONS, defaults.regions, "Regions are written as")
         self.summary = CheckBox(text="JSON", value=defaults.summary, tooltip="Classes, threshold and area")
@@ -59,7 +66,7 @@ class ExportSection(Section):
         self.run_button = button("E&xport", "Write the chosen files into the folder (Alt+X)")
         self.status = Message()
         form = QFormLayout()
-        form.addRow("Seeds", self.seeds)
+        form.addRow("Seeds", row(self.seeds, self.everywhere))
         form.addRow("Map", self.map)
         form.addRow("Regions", self.regions)
         form.addRow("Summary", self.summary.native)
@@ -76,21 +83,30 @@ class ExportSection(Section):
     @property
     def choices(self) -> ExportChoices:
         """What is ticked."""
-        return ExportChoices(self.seeds.chosen, self.map.chosen, self.regions.chosen, self.summary.value)
+        everywhere = self.everywhere.isChecked() and not self.everywhere.isHidden()
+        return ExportChoices(
+            self.seeds.chosen, self.map.chosen, self.regions.chosen, self.summary.value, everywhere
+        )
+
+    def offer_project(self, project: bool) -> None:
+        """Let the seeds of a project's images be exported together, where one is open."""
+        self.everywhere.setVisible(project)
+        self._refresh()
 
     def _run(self) -> None:
         self.status.say("writing…")
         self._controller.run(Path(self.folder.value).expanduser(), self.choices)
 
     def _refresh(self) -> None:
-        self.run_button.setEnabled(
-            not self._controller.running and self._controller.session.record is not None
-        )
+        there = self._controller.session.record is not None or not self.everywhere.isHidden()
+        self.run_button.setEnabled(not self._controller.running and there)
 
     def _on_exported(self, folder: Path, paths: list[Path]) -> None:
         colour = self.status.link_colour
         link = QUrl.fromLocalFile(str(folder)).toString()
-        names = "<br>".join(html.escape(path.name) for path in paths)
+        names = "<br>".join(html.escape(path.name) for path in paths[:MOST_NAMED])
+        if len(paths) > MOST_NAMED:
+            names += f"<br>and {len(paths) - MOST_NAMED} more"
         count = "1 file" if len(paths) == 1 else f"{len(paths)} files"
         self.status.say(
             f"{count} in <a href='{link}' style='color: {colour}'>{html.escape(str(folder))}</a><br>{names}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelcam.errors import ConfigError, ImageError
@@ -127,8 +128,18 @@ def export_project(
     return written
 
 
-def export_for_training(project: Project, out: str | Path, ids: Iterable[int]) -> list[str]:
-    """Write this reviewer's seeds of some images as ``pixelcam finetune --seeds`` reads them.
+@dataclass
+class Exported:
+    """What was written of some images' seeds: the files, and why images were left out, a sentence each."""
+
+    paths: list[Path] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def export_seeds_of(
+    project: Project, out: str | Path, ids: Iterable[int], formats: Sequence[str] = ("png",)
+) -> Exported:
+    """Write this reviewer's seeds of some images; those not at hand are left out, and the rest is written.
 
     Parameters
     ----------
@@ -138,27 +149,24 @@ def export_for_training(project: Project, out: str | Path, ids: Iterable[int]) -
         Made where it is missing.
     ids
         The images' numbers; those without seeds are passed over.
-
-    Returns
-    -------
-    list[str]
-        Why an image was left out, a sentence each: one that is not at hand cannot be learned from.
+    formats
+        Of `SEED_FORMATS`; "png" is what ``pixelcam finetune --seeds`` reads.
 
     Raises
     ------
     OutputError
         A file cannot be written.
     """
-    left_out = []
+    done = Exported()
     for entry in map(project.image, ids):
         if has_seeds(entry):
             try:
                 sidecar = sidecar_of(project, entry, project.reviewer)
             except ImageError as error:
-                left_out.append(str(error))
+                done.left_out.append(str(error))
             else:
-                export_seeds(out, project.seeds(entry.id), sidecar, ("png",))
-    return left_out
+                done.paths += export_seeds(out, project.seeds(entry.id), sidecar, formats)
+    return done
 
 
 def _sorted_formats(formats: Sequence[str], results: bool) -> tuple[list[str], list[str]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
+from PIL import Image
 
 import napari_pixelcam
 from napari_pixelcam import backend
 from napari_pixelcam.preferences import Preferences
 from pixelcam.errors import PixelCAMError
-from tests.napari_pixelcam.helpers import Bench, FakeLocalizer, tissue
+from tests.napari_pixelcam.helpers import Bench, FakeLocalizer, Work, tissue
 
 
 @pytest.fixture
@@ -34,6 +36,23 @@ def bench(fake):
     viewer = ViewerModel()
     viewer.add_image(tissue(), name="tissue", rgb=True)
     made = Bench(viewer)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def seeded(fake, tmp_path):
+    """Return a bench on a project of three images, the second and third with seeds, the first open."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(tissue(), 9 * number, axis=1)).save(images / f"image-{number}.png")
+    made = Work()
+    made.workbench.create(tmp_path / "project", "Ann")
+    made.workbench.add_images(sorted(images.iterdir()))
+    for id in (2, 3):
+        made.project.write_seeds(id, (5, 5, 8, 8), np.full((3, 3), id - 1, np.uint8))
+    made.project.set_label(3, "benign")
     yield made
     made.close()
 

@@ -121,3 +121,29 @@ def test_formats_are_ticked_without_closing_the_menu(qtbot):
     button.choose()
     assert (button.text(), button.chosen) == ("none", ())
     menu.close()
+
+
+def test_the_seeds_of_a_whole_project_go_into_one_folder(seeded, tmp_path):
+    seeded.seeds.take("foreground")
+    seeded.layer("seeds").paint((30, 30), 2)
+    out = tmp_path / "out"
+    names = run(seeded, out, ExportChoices(map=(), summary=False, everywhere=True))
+    assert names == [
+        "image-0.geojson",
+        *(f"image-{n}.seeds.{kind}" for n in range(3) for kind in ("json", "png")),
+    ]
+    found = {record.sidecar.image.name: record for record in read_seeds(out)}
+    np.testing.assert_array_equal(found["image-0"].labels, seeded.layer("seeds").data)
+    np.testing.assert_array_equal(found["image-2"].labels, seeded.project.seeds(3))
+    assert found["image-2"].sidecar.corrected_label == "benign"
+
+
+def test_of_a_project_with_no_image_open_the_seeds_are_exported_without_those_of_a_lost_image(
+    seeded, tmp_path
+):
+    seeded.viewer.layers.clear()
+    (tmp_path / "images" / "image-1.png").unlink()
+    names = run(seeded, tmp_path / "out", ExportChoices(everywhere=True))
+    assert names == ["image-2.seeds.json", "image-2.seeds.png"]
+    assert seeded.said[-1][0] == "warning"
+    assert "The seeds of 1 image were left out" in seeded.said[-1][1]

@@ -5,9 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from napari_pixelcam import backend
 from napari_pixelcam.background import Task
@@ -18,7 +16,6 @@ from pixelcam import refine
 from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, Stop
 from pixelcam.export import read_seeds
-from tests.napari_pixelcam.helpers import Work, tissue
 
 
 class FakeRun:
@@ -218,55 +215,38 @@ def test_without_seeds_there_is_nothing_to_learn_from(bench, jobs):
     assert jobs == []
 
 
-@pytest.fixture
-def work(fake, jobs, tmp_path):
-    """Return a bench on a project of three images, the second and third with seeds, the first open."""
-    images = tmp_path / "images"
-    images.mkdir()
-    for number in range(3):
-        Image.fromarray(np.roll(tissue(), 9 * number, axis=1)).save(images / f"image-{number}.png")
-    made = Work()
-    made.workbench.create(tmp_path / "project", "Ann")
-    made.workbench.add_images(sorted(images.iterdir()))
-    for id in (2, 3):
-        made.project.write_seeds(id, (5, 5, 8, 8), np.full((3, 3), id - 1, np.uint8))
-    made.project.set_label(3, "benign")
-    yield made
-    made.close()
-
-
-def test_with_a_project_open_the_job_learns_from_all_its_images(work, jobs):
-    work.finetune.start(TuneSettings("better"))
+def test_with_a_project_open_the_job_learns_from_all_its_images(seeded, jobs):
+    seeded.finetune.start(TuneSettings("better"))
     (folder,) = (job.folder.parent / "seeds" for job in jobs)
     found = {record.sidecar.image.name: record for record in read_seeds(folder)}
     assert found.keys() == {"image-1", "image-2"}
     assert found["image-2"].labels[5:8, 5:8].tolist() == [[2] * 3] * 3
     assert found["image-2"].sidecar.corrected_label == "benign"
     assert found["image-2"].sidecar.reviewer == "Ann"
-    assert work.project.runs()[0].folder == jobs[0].folder
+    assert seeded.project.runs()[0].folder == jobs[0].folder
     jobs[0].state = "done"
-    work.finetune.poll()
-    (run,) = work.project.runs()
+    seeded.finetune.poll()
+    (run,) = seeded.project.runs()
     assert (run.kind, run.reviewer, run.model) == ("finetune", "Ann", "0" * 64)
 
 
-def test_what_is_painted_on_the_open_image_is_learned_from_too_and_once_only(work, jobs):
-    work.seeds.take("foreground")
-    work.layer("seeds").paint((30, 30), 2)
-    work.finetune.start(TuneSettings("better"))
+def test_what_is_painted_on_the_open_image_is_learned_from_too_and_once_only(seeded, jobs):
+    seeded.seeds.take("foreground")
+    seeded.layer("seeds").paint((30, 30), 2)
+    seeded.finetune.start(TuneSettings("better"))
     names = sorted(record.sidecar.image.name for record in read_seeds(jobs[0].folder.parent / "seeds"))
     assert names == ["image-0", "image-1", "image-2"]
 
 
-def test_a_missing_image_is_left_out_of_the_job_and_told(work, jobs, tmp_path):
+def test_a_missing_image_is_left_out_of_the_job_and_told(seeded, jobs, tmp_path):
     (tmp_path / "images" / "image-1.png").unlink()
-    work.finetune.start(TuneSettings("better"))
+    seeded.finetune.start(TuneSettings("better"))
     assert len(read_seeds(jobs[0].folder.parent / "seeds")) == 1
-    warning = next(text for level, text in work.said if level == "warning")
+    warning = next(text for level, text in seeded.said if level == "warning")
     assert warning.startswith("1 image is not learned from: ")
     jobs[0].state = "failed"
-    work.finetune.poll()
+    seeded.finetune.poll()
     (tmp_path / "images" / "image-2.png").unlink()
-    work.finetune.start(TuneSettings("best"))
+    seeded.finetune.start(TuneSettings("best"))
     assert len(jobs) == 1
-    assert "image-1.png is missing" in work.said[-1][1]
+    assert "image-1.png is missing" in seeded.said[-1][1]
