@@ -71,14 +71,28 @@ def resize_map(values: Tensor, size: tuple[int, int], ratio: tuple[float, float]
         Source cells per result pixel, vertically and horizontally; the two grids share their upper left edge.
     """
     for axis in (0, 1):
-        last = values.shape[axis] - 1
-        positions = ((torch.arange(size[axis], dtype=torch.float64) + 0.5) * ratio[axis] - 0.5).clamp(0, last)
-        lower = positions.floor().long()
-        upper = (lower + 1).clamp(max=last)
-        weight = (
-            (positions - lower).to(values.dtype).reshape(-1, 1)
-            if axis == 0
-            else (positions - lower).to(values.dtype)
-        )
-        values = torch.lerp(values.index_select(axis, lower), values.index_select(axis, upper), weight)
+        positions = (torch.arange(size[axis], dtype=torch.float64) + 0.5) * ratio[axis] - 0.5
+        values = interpolate(values, axis - 2, positions)
     return values
+
+
+def interpolate(values: Tensor, axis: int, positions: Tensor) -> Tensor:
+    """Interpolate maps (..., h, w) linearly along one axis, constant past the ends.
+
+    Parameters
+    ----------
+    values
+        The maps.
+    axis
+        -2 or -1.
+    positions
+        (n,) float64, in cells along that axis.
+    """
+    last = values.shape[axis] - 1
+    positions = positions.clamp(0, last)
+    lower = positions.floor().long()
+    upper = (lower + 1).clamp(max=last)
+    weight = (positions - lower).to(values.dtype)
+    if axis == -2:
+        weight = weight[:, None]
+    return torch.lerp(values.index_select(axis, lower), values.index_select(axis, upper), weight)

@@ -11,12 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from pixelcam.model.geometry import Grid, interpolation_matrix, move_to_grid, resize_map
+from pixelcam.errors import CancelledError
+from pixelcam.events import Stop, StopCheck, never_stop
+from pixelcam.model.geometry import Grid
+from pixelcam.refine.drawing import LinearChange, MapGrid, draw, smoothing_taps
 from pixelcam.refine.features import FieldFeatures
 from pixelcam.refine.head import fit_dual
-from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
+from pixelcam.seeds import BACKGROUND, FOREGROUND
+from pixelcam.seeds.seedmap import SeedMap
+
+Labels = NDArray[np.uint8] | SeedMap
 
 L2 = 0.04
 WINDOWS = (12, 28)
@@ -25,6 +30,8 @@ FULL_WEIGHT = 29
 """A cell counts in full from so many labelled pixels on: those of a disc of radius 3."""
 MOST_SAMPLES = 400
 BIAS = 0.3
+PART = 2**22
+"""Pixels of a whole map that are drawn between two looks whether to go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +59,28 @@ class SeedSamples:
         """Return the samples of several images of one model as one."""
         names = ("features", "prior", "labels", "weights")
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """A head refitted to labels, from which any part of its map is drawn.
+
+    Attributes
+    ----------
+    seeds
+        The labels of this image; they stand in the map as they are.
+    own
+        The labelled cells of this image.
+    samples
+        How many labelled cells the head was fitted to, other images' included.
+    change
+        What it adds to the model's own logits; `None` where there were no labels at all.
+    """
+
+    seeds: SeedMap
+    own: SeedSamples
+    samples: int
+    change: LinearChange | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +125,19 @@ class Refiner:
         self._sides = sorted(set(sides))
         self._known: dict[tuple[int, int], Tensor] = {}
 
-    def refine(self, labels: NDArray[np.uint8], others: Sequence[SeedSamples] = ()) -> RefinedMap:
-        """Refit to labels and return the map.
+    def refine(self, labels: Labels, others: Sequence[SeedSamples] = ()) -> RefinedMap:
+        """Refit to labels and return the whole map at the image's own size.
+
+        Parameters
+        ----------
+        labels, others
+            As for `fit`.
+        """
+        refit = self.fit(labels, others)
+        return RefinedMap(self.draw_all(refit, MapGrid(self.features.shape)), refit.samples, refit.own)
+
+    def fit(self, labels: Labels, others: Sequence[SeedSamples] = ()) -> Refit:
+        """Refit to labels.
 
         Parameters
         ----------
@@ -108,25 +148,95 @@ class Refiner:
         others
             Labelled cells of other images, which count as much.
         """
-        own = self.samples(labels)
+        seeds = _seeds(labels)
+        own = self.samples(seeds)
         joined = SeedSamples.joined([own, *others])
-        logits = self.features.prior if not len(joined) else self._logits(joined)
-        foreground = resize_map(torch.sigmoid(logits), self.features.shape, self.features.ratio)
-        found = foreground.clamp_(0, 1).numpy()
-        painted = _onto(labels, self.features.shape)
-        found[painted == FOREGROUND] = 1
-        found[painted == BACKGROUND] = 0
-        return RefinedMap(found, len(joined), own)
+        return Refit(seeds, own, len(joined), self._change(joined) if len(joined) else None)
 
-    def samples(self, labels: NDArray[np.uint8]) -> SeedSamples:
+    def draw_all(
+        self, refit: Refit, grid: MapGrid, should_stop: StopCheck = never_stop
+    ) -> NDArray[np.float32]:
+        """Return the whole map of a refit, (h, w) float32.
+
+        Parameters
+        ----------
+        refit, grid
+            As for `draw`.
+        should_stop
+            Asked before each part of it.
+
+        Raises
+        ------
+        CancelledError
+        """
+        found = np.empty(grid.shape, np.float32)
+        height = max(PART // max(grid.shape[1], 1), 1)
+        for top in range(0, grid.shape[0], height):
+            if should_stop() is not Stop.NO:
+                raise CancelledError
+            bottom = min(top + height, grid.shape[0])
+            self._draw(refit, grid, np.arange(top, bottom), np.arange(grid.shape[1]), found[top:bottom])
+        return found
+
+    def draw(
+        self, refit: Refit, grid: MapGrid, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the map of a refit at crossing rows and columns.
+
+        Parameters
+        ----------
+        refit
+            Of this image.
+        grid
+            Where the map's pixels lie.
+        rows, columns
+            (n,) and (m,) indices of map pixels, in growing order.
+
+        Returns
+        -------
+        (n, m) float32 in [0, 1]; 1 and 0 where the reviewer painted.
+        """
+        found = np.empty((len(rows), len(columns)), np.float32)
+        self._draw(refit, grid, rows, columns, found)
+        return found
+
+    def _draw(
+        self,
+        refit: Refit,
+        grid: MapGrid,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        out: NDArray[np.float32],
+    ) -> None:
+        places, spans, painted = [], [], []
+        for axis, indices in enumerate((rows, columns)):
+            centres = grid.centres(axis, indices)
+            place = np.clip((centres + 0.5) * self.features.ratio[axis] - 0.5, 0, self._grid[axis] - 1)
+            first, last = int(place[0]), min(int(place[-1]) + 2, self._grid[axis])
+            places.append(torch.from_numpy(place - first))
+            spans.append((first, last))
+            count = refit.seeds.shape[axis]
+            nearest = np.floor((centres + 0.5) * count / self.features.shape[axis]).astype(np.int64)
+            painted.append(np.clip(nearest, 0, count - 1))
+        if refit.change is None:
+            logits = self.features.prior[slice(*spans[0]), slice(*spans[1])]
+        else:
+            logits = refit.change.logits(self.features, spans[0], spans[1])
+        draw(torch.sigmoid(logits), places, out)
+        for ys, xs, labels in refit.seeds.sampled(painted[0], painted[1]):
+            part = out[ys, xs]
+            part[labels == FOREGROUND] = 1
+            part[labels == BACKGROUND] = 0
+
+    def samples(self, labels: Labels) -> SeedSamples:
         """Return the labelled cells of this image, at most `MOST_SAMPLES`; many are averaged in blocks.
 
         Parameters
         ----------
         labels
-            As for `refine`.
+            As for `fit`.
         """
-        rows, columns, counts, values = self._cells(labels)
+        rows, columns, counts, values = self._cells(_seeds(labels))
         features = self._gathered(rows, columns)
         prior = self.features.prior[rows, columns]
         weights = torch.from_numpy(np.minimum(counts / FULL_WEIGHT, 1)).float()
@@ -140,18 +250,16 @@ class Refiner:
             features, prior, values, weights = _averaged(features, prior, values, weights, index)
         return SeedSamples(features, prior, torch.from_numpy(values).float(), weights)
 
-    def _cells(self, labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], ...]:
+    def _cells(self, seeds: SeedMap) -> tuple[NDArray[np.int64], ...]:
         """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels."""
-        at = np.nonzero(labels != UNLABELLED)
-        ratios = [
-            ratio * side / count
-            for ratio, side, count in zip(self.features.ratio, self.features.shape, labels.shape, strict=True)
-        ]
-        cells = [
-            np.clip(np.rint((place + 0.5) * ratio - 0.5).astype(np.int64), 0, size - 1)
-            for place, ratio, size in zip(at, ratios, self._grid, strict=True)
-        ]
-        foreground = (labels[at] == FOREGROUND).astype(np.int64)
+        *at, values = seeds.pixels()
+        cells = []
+        for axis, place in enumerate(at):
+            ratio = self.features.ratio[axis] * self.features.shape[axis] / seeds.shape[axis]
+            # One look-up instead of arithmetic on every pixel, of which whole regions have many.
+            nearest = np.rint((np.arange(seeds.shape[axis]) + 0.5) * ratio - 0.5).astype(np.int64)
+            cells.append(np.clip(nearest, 0, self._grid[axis] - 1)[place])
+        foreground = (values == FOREGROUND).astype(np.int64)
         keys, counts = np.unique((cells[0] * self._grid[1] + cells[1]) * 2 + foreground, return_counts=True)
         return (keys // 2) // self._grid[1], (keys // 2) % self._grid[1], counts, keys % 2
 
@@ -169,33 +277,22 @@ class Refiner:
 
     def _compute(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
         blocks = []
-        for vertical, horizontal in self._weights:
-            for values, down, along, scale in zip(
-                self.features.maps, vertical, horizontal, self._scales, strict=True
-            ):
-                blocks.append(_weighted(values, down[rows], along[columns]) * scale)
+        for side in self._sides:
+            for level, (values, scale) in enumerate(zip(self.features.maps, self._scales, strict=True)):
+                down, along = self._taps(0, rows, side, level), self._taps(1, columns, side, level)
+                blocks.append(_weighted(values, down, along) * scale)
         blocks.append(torch.full((len(rows), 1), BIAS))
         return torch.cat(blocks, dim=1)
 
-    @cached_property
-    def _weights(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """For each window, each level's weights (cells, source cells) down and along."""
-        levels = range(len(self.features.maps))
-        return [
-            (
-                [self._along(0, side, level) for level in levels],
-                [self._along(1, side, level) for level in levels],
-            )
-            for side in self._sides
-        ]
-
-    def _along(self, axis: int, side: int, level: int) -> Tensor:
-        target, size = Grid.plain(self.features.stride), self._grid[axis]
-        source = self.features.maps[level].shape[1 + axis]
-        matrix = interpolation_matrix(
-            self.features.grids[level], source, target, size, torch.empty(0, dtype=torch.float32)
+    def _taps(self, axis: int, cells: NDArray[np.int64], side: int, level: int) -> tuple[Tensor, Tensor]:
+        return smoothing_taps(
+            torch.from_numpy(cells),
+            side,
+            self._grid[axis],
+            self.features.grids[level],
+            self.features.maps[level].shape[1 + axis],
+            Grid.plain(self.features.stride),
         )
-        return _smooth(matrix.T[None], side, axis=-1)[0].T.contiguous()
 
     @cached_property
     def _scales(self) -> list[float]:
@@ -207,78 +304,26 @@ class Refiner:
     def _width(self) -> int:
         return len(self._sides) * sum(each.shape[0] for each in self.features.maps) + 1
 
-    def _logits(self, samples: SeedSamples) -> Tensor:
+    def _change(self, samples: SeedSamples) -> LinearChange:
         features = samples.features.double()
         a = fit_dual(
             features, samples.prior.double(), samples.labels.double(), samples.weights.double(), self.l2
         )
         change = (features.T @ a).float()
-        logits = self.features.prior + change[-1] * BIAS
-        start = 0
-        parts = [torch.zeros(self._grid) for _ in self._sides]
-        heads: list[list[Tensor]] = []
-        for _ in self._sides:
-            heads.append([])
-            for values, scale in zip(self.features.maps, self._scales, strict=True):
-                heads[-1].append(change[start : start + values.shape[0]] * scale)
-                start += values.shape[0]
-        for level, (values, grid) in enumerate(zip(self.features.maps, self.features.grids, strict=True)):
-            weights = torch.stack([head[level] for head in heads])
-            scores = torch.einsum("sc,chw->shw", weights, values.float())
-            moved = move_to_grid(scores, grid, Grid.plain(self.features.stride), self._grid)
-            parts = [part + new for part, new in zip(parts, moved, strict=True)]
-        for part, side in zip(parts, self._sides, strict=True):
-            logits = logits + _smooth(_smooth(part[None], side, axis=-1), side, axis=-2)[0]
-        return logits
+        channels = [values.shape[0] for values in self.features.maps]
+        heads = change[:-1].view(len(self._sides), -1).split(channels, dim=1)
+        weights = [head * scale for head, scale in zip(heads, self._scales, strict=True)]
+        return LinearChange(self._sides, weights, float(change[-1]) * BIAS)
 
 
-def _onto(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return labels on another grid of the same image, by nearest pixel."""
-    if labels.shape == shape:
-        return labels
-    axes = [
-        ((np.arange(size) + 0.5) * count / size).astype(np.int64)
-        for size, count in zip(shape, labels.shape, strict=True)
-    ]
-    return labels[np.ix_(*axes)]
+def _seeds(labels: Labels) -> SeedMap:
+    return labels if isinstance(labels, SeedMap) else SeedMap.of(labels)
 
 
-def _smooth(values: Tensor, side: int, axis: int) -> Tensor:
-    """Average (n, h, w) twice over `side` cells along one axis, the ends repeated."""
-    if side == 1:
-        return values
-    window, pad = (
-        ((1, side), (side // 2, side // 2, 0, 0))
-        if axis == -1
-        else (
-            (side, 1),
-            (0, 0, side // 2, side // 2),
-        )
-    )
-    for _ in range(2):
-        values = functional.avg_pool2d(functional.pad(values[None], pad, mode="replicate"), window, stride=1)[
-            0
-        ]
-    return values
-
-
-def _weighted(values: Tensor, down: Tensor, along: Tensor) -> Tensor:
-    """Return the sums (n, c) of (c, h, w) by weights (n, h) and (n, w), which are 0 but in a window."""
-    rows, down = _window(down)
-    columns, along = _window(along)
-    parts = values[:, rows[:, :, None], columns[:, None, :]].float()
-    return torch.einsum("cnij,ni,nj->nc", parts, down, along)
-
-
-def _window(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the indices (n, k) of the window that holds each row's non-zero weights, and these (n, k)."""
-    used = weights != 0
-    first = used.float().argmax(dim=1)
-    last = weights.shape[1] - 1 - used.flip(1).float().argmax(dim=1)
-    length = int((last - first).max()) + 1
-    index = (first[:, None] + torch.arange(length)).clamp(max=weights.shape[1] - 1)
-    inside = first[:, None] + torch.arange(length) < weights.shape[1]
-    return index, torch.where(inside, weights.gather(1, index), 0)
+def _weighted(values: Tensor, down: tuple[Tensor, Tensor], along: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the sums (n, c) of (c, h, w) over windows, each given by indices and weights, (n, k)."""
+    parts = values[:, down[0][:, :, None], along[0][:, None, :]].float()
+    return torch.einsum("cnij,ni,nj->nc", parts, down[1], along[1])
 
 
 def _averaged(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,19 @@ CHUNK = 512
 
 Key = tuple[int, int]
 """Row and column of a chunk."""
-Box = tuple[int, int, int, int]
-"""First row and column of some pixels, and the row and column past them."""
 
 
-class _Chunk(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Chunk:
     labels: NDArray[np.uint8]
     foreground: int
     background: int
+
+    @cached_property
+    def pixels(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]:
+        """Rows, columns and labels of what is labelled; kept, as few chunks change from stroke to stroke."""
+        rows, columns = np.nonzero(self.labels)
+        return rows.astype(np.uint16), columns.astype(np.uint16), self.labels[rows, columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,32 +109,36 @@ class SeedMap:
                 changed = True
         return SeedMap(self.shape, chunks) if changed else self
 
-    def read(self, box: Box) -> NDArray[np.uint8]:
-        """Return the labels of a box, which must lie within the grid."""
-        top, left, bottom, right = box
-        found = np.zeros((bottom - top, right - left), np.uint8)
+    def sampled(
+        self, rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]]
+    ) -> Iterator[tuple[slice, slice, NDArray[np.uint8]]]:
+        """Go through what is labelled at crossing rows (n,) and columns (m,), each in growing order.
+
+        Yields
+        ------
+        where, labels
+            Slices of `rows` and of `columns`, and the labels there; elsewhere there are none.
+        """
         for (row, column), chunk in self._chunks.items():
-            y, x = row * CHUNK, column * CHUNK
-            height, width = chunk.labels.shape
-            y0, x0, y1, x1 = max(y, top), max(x, left), min(y + height, bottom), min(x + width, right)
-            if y0 < y1 and x0 < x1:
-                found[y0 - top : y1 - top, x0 - left : x1 - left] = chunk.labels[
-                    y0 - y : y1 - y, x0 - x : x1 - x
-                ]
-        return found
+            ys, xs = _within(rows, row * CHUNK), _within(columns, column * CHUNK)
+            if ys.start < ys.stop and xs.start < xs.stop:
+                yield ys, xs, chunk.labels[np.ix_(rows[ys] - row * CHUNK, columns[xs] - column * CHUNK)]
 
     def array(self) -> NDArray[np.uint8]:
         """Return all labels, (h, w) uint8."""
-        return self.read((0, 0, *self.shape))
+        found = np.zeros(self.shape, np.uint8)
+        for key, chunk in self._chunks.items():
+            found[_place(key)] = chunk.labels
+        return found
 
     def pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
         """Return rows, columns and labels (n,) of the labelled pixels, chunk by chunk."""
         rows, columns, values = [np.empty(0, np.intp)], [np.empty(0, np.intp)], [np.empty(0, np.uint8)]
-        for (row, column), chunk in sorted(self._chunks.items()):
-            ys, xs = np.nonzero(chunk.labels)
-            rows.append(ys + row * CHUNK)
-            columns.append(xs + column * CHUNK)
-            values.append(chunk.labels[ys, xs])
+        for (row, column), chunk in sorted(self._chunks.items(), key=lambda item: item[0]):
+            ys, xs, labels = chunk.pixels
+            rows.append(ys.astype(np.intp) + row * CHUNK)
+            columns.append(xs.astype(np.intp) + column * CHUNK)
+            values.append(labels)
         return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
 
 
@@ -137,6 +147,11 @@ def _place(key: Key) -> tuple[slice, slice]:
         slice(key[0] * CHUNK, (key[0] + 1) * CHUNK),
         slice(key[1] * CHUNK, (key[1] + 1) * CHUNK),
     )
+
+
+def _within(places: NDArray[np.integer[Any]], start: int) -> slice:
+    first, last = np.searchsorted(places, (start, start + CHUNK))
+    return slice(int(first), int(last))
 
 
 def _same(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

@@ -10,8 +10,9 @@ from scipy.optimize import minimize
 from pixelcam.errors import CancelledError, ImageError
 from pixelcam.events import Stop
 from pixelcam.localize import localizer as localizing
-from pixelcam.refine import Refiner, SeedSamples, extract_features, features, refiner
+from pixelcam.refine import MapGrid, Refiner, SeedSamples, extract_features, features, refiner
 from pixelcam.refine.head import fit_dual
+from pixelcam.seeds.seedmap import SeedMap
 from pixelcam.slides import Slide
 from tests.synthetic import tissue
 
@@ -55,13 +56,15 @@ def test_the_fit_minimises_the_loss_that_it_names():
 def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     labels = clicks((0, 0, 2), (50, 60, 1), (100, 134, 2), (30, 133, 1))
     tool = Refiner(field)
-    samples = tool.samples(labels)
+    refit = tool.fit(labels)
+    samples = refit.own
     a = fit_dual(
         *(getattr(samples, name).double() for name in ("features", "prior", "labels", "weights")), tool.l2
     )
     scored = samples.prior + (samples.features @ (samples.features.double().T @ a).float())
-    rows, columns, *_ = tool._cells(labels)
-    np.testing.assert_allclose(tool._logits(samples)[rows, columns], scored, atol=1e-4)
+    rows, columns, *_ = tool._cells(refit.seeds)
+    logits = refit.change.logits(field, *((0, side) for side in field.prior.shape))
+    np.testing.assert_allclose(logits[rows, columns], scored, atol=1e-4)
 
 
 def test_without_labels_the_map_is_the_models_own(shallow, slide, monkeypatch):
@@ -102,6 +105,38 @@ def test_the_same_labels_give_the_same_map_whatever_was_painted_before(field):
     assert np.array_equal(tool.refine(labels).foreground, Refiner(field).refine(labels).foreground)
 
 
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("box", [(0, 0, 101, 135), (0, 0, 20, 30), (40, 60, 43, 135), (90, 100, 101, 101)])
+def test_a_part_of_the_map_is_that_part_of_the_whole(field, box, step):
+    refit = Refiner(field).fit(clicks((30, 30, 2), (30, 100, 1), (80, 40, 1), (95, 102, 2)))
+    whole = Refiner(field).draw_all(refit, MapGrid(SHAPE))
+    rows, columns = np.arange(box[0], box[2], step), np.arange(box[1], box[3], step)
+    part = Refiner(field).draw(refit, MapGrid(SHAPE), rows, columns)
+    np.testing.assert_allclose(part, whole[np.ix_(rows, columns)], atol=1e-5)
+
+
+def test_a_map_of_another_scale_lies_on_the_same_image(field):
+    labels = clicks((30, 30, 2), (80, 110, 1))
+    tool = Refiner(field)
+    refit = tool.fit(labels)
+    whole = tool.draw_all(refit, MapGrid(SHAPE))
+    coarse = tool.draw_all(refit, MapGrid((20, 27), (5.0, 5.0), (2.0, 2.0)))
+    np.testing.assert_allclose(coarse, whole[2::5, 2::5], atol=1e-5)
+
+
+def test_a_large_map_is_drawn_in_parts_and_can_be_broken_off(field, monkeypatch):
+    tool = Refiner(field)
+    refit = tool.fit(clicks((30, 30, 2), (80, 110, 1)))
+    whole = tool.draw_all(refit, MapGrid(SHAPE))
+    monkeypatch.setattr(refiner, "PART", 17 * SHAPE[1])
+    asked = []
+    parts = tool.draw_all(refit, MapGrid(SHAPE), lambda: asked.append(1) or Stop.NO)
+    assert len(asked) == 6
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    with pytest.raises(CancelledError):
+        tool.draw_all(refit, MapGrid(SHAPE), lambda: Stop.DISCARD)
+
+
 def test_labels_on_a_coarser_level_fall_on_the_same_cells(field):
     fine = np.zeros(SHAPE, np.uint8)
     fine[40:44, 60:64], fine[80:84, 20:24] = 2, 1
@@ -109,7 +144,7 @@ def test_labels_on_a_coarser_level_fall_on_the_same_cells(field):
     coarse = np.zeros(shape, np.uint8)
     coarse[20:22, 30:32], coarse[40:42, 10:12] = 2, 1
     tool = Refiner(field)
-    there, here = (set(zip(*tool._cells(each)[:2], strict=True)) for each in (fine, coarse))
+    there, here = (set(zip(*tool._cells(SeedMap.of(each))[:2], strict=True)) for each in (fine, coarse))
     assert here <= there
     assert here
     found = tool.refine(coarse).foreground

@@ -35,12 +35,15 @@ def test_its_pixels_are_those_that_are_labelled():
     assert [len(each) for each in SeedMap(SHAPE).pixels()] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "box", [(0, 0, *SHAPE), (CHUNK - 9, 3, CHUNK + 9, 300), (5, 5, 5, 9), (1040, 500, *SHAPE)]
-)
-def test_a_box_of_it_is_that_box_of_the_labels(box):
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("box", [(0, 0, *SHAPE), (CHUNK - 9, 3, CHUNK + 9, 300), (1040, 500, *SHAPE)])
+def test_what_is_sampled_at_rows_and_columns_is_what_is_there(box, step):
     labels = scattered()
-    assert np.array_equal(SeedMap.of(labels).read(box), labels[box[0] : box[2], box[1] : box[3]])
+    rows, columns = np.arange(box[0], box[2], step), np.arange(box[1], box[3], step)
+    found = np.zeros((len(rows), len(columns)), np.uint8)
+    for ys, xs, part in SeedMap.of(labels).sampled(rows, columns):
+        found[ys, xs] = part
+    assert np.array_equal(found, labels[np.ix_(rows, columns)])
 
 
 def test_a_change_leaves_the_map_of_before_as_it_was_and_copies_only_its_chunk():
