@@ -23,7 +23,9 @@ from pixelcam.seeds.seedmap import SeedMap
 
 Labels = NDArray[np.uint8] | SeedMap
 
-L2 = 0.04
+L2 = 0.03
+BACKGROUND_WEIGHT = 1.15
+"""What a cell of background counts for beside one of foreground: refits err towards foreground."""
 WINDOWS = (12, 28)
 """Sides in working pixels of the two neighbourhoods whose mean features a cell is judged by."""
 FULL_WEIGHT = 29
@@ -301,15 +303,25 @@ class Refiner:
         return [1 / math.sqrt(each.shape[0] * count) for each in self.features.maps]
 
     @property
+    def _cut(self) -> float:
+        """The logit of the model's threshold."""
+        threshold = min(max(self.features.threshold, 1e-6), 1 - 1e-6)
+        return math.log(threshold / (1 - threshold))
+
+    @property
     def _width(self) -> int:
         return len(self._sides) * sum(each.shape[0] for each in self.features.maps) + 1
 
+    def _fitted(self, samples: SeedSamples) -> Tensor:
+        """Return what the refit adds to the head's weights on `SeedSamples.features`, (d,) float32."""
+        features, labels = samples.features.double(), samples.labels.double()
+        # Where the map is cut is where a label says that it was wrong.
+        prior = samples.prior.double() - self._cut
+        weights = samples.weights.double() * torch.where(labels > 0, 1.0, BACKGROUND_WEIGHT)
+        return (features.T @ fit_dual(features, prior, labels, weights, self.l2)).float()
+
     def _change(self, samples: SeedSamples) -> LinearChange:
-        features = samples.features.double()
-        a = fit_dual(
-            features, samples.prior.double(), samples.labels.double(), samples.weights.double(), self.l2
-        )
-        change = (features.T @ a).float()
+        change = self._fitted(samples)
         channels = [values.shape[0] for values in self.features.maps]
         heads = change[:-1].view(len(self._sides), -1).split(channels, dim=1)
         weights = [head * scale for head, scale in zip(heads, self._scales, strict=True)]

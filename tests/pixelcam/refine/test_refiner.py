@@ -1,6 +1,7 @@
 """The head refitted to a reviewer's labels."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -58,10 +59,7 @@ def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     tool = Refiner(field)
     refit = tool.fit(labels)
     samples = refit.own
-    a = fit_dual(
-        *(getattr(samples, name).double() for name in ("features", "prior", "labels", "weights")), tool.l2
-    )
-    scored = samples.prior + (samples.features @ (samples.features.double().T @ a).float())
+    scored = samples.prior + samples.features @ tool._fitted(samples)
     rows, columns, *_ = tool._cells(refit.seeds)
     logits = refit.change.logits(field, *((0, side) for side in field.prior.shape))
     np.testing.assert_allclose(logits[rows, columns], scored, atol=1e-4)
@@ -96,6 +94,22 @@ def test_the_map_follows_the_labels_and_keeps_them(field):
     near = (around != 0) & (labels == 0)
     change = after - before
     assert change[near & (around == 2)].mean() > change[near & (around == 1)].mean() + 0.01
+
+
+def test_labels_move_the_map_against_the_threshold(field):
+    """A model whose logits and threshold are both higher by as much is corrected alike."""
+    labels = clicks((30, 30, 2), (30, 100, 1), (80, 40, 1), (80, 110, 2))
+    shifted = dataclasses.replace(field, prior=field.prior + 1.5)
+    matched = dataclasses.replace(
+        shifted,
+        threshold=float(torch.sigmoid(torch.tensor(1.5 + math.log(field.threshold / (1 - field.threshold))))),
+    )
+
+    def change(of):
+        return torch.cat([each.flatten() for each in Refiner(of).fit(labels).change.weights])
+
+    assert torch.allclose(change(matched), change(field), atol=1e-4)
+    assert not torch.allclose(change(shifted), change(field), atol=1e-2)
 
 
 def test_the_same_labels_give_the_same_map_whatever_was_painted_before(field):
