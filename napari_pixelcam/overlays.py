@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
 from napari_pixelcam.alignment import align, overlay_transform
 from napari_pixelcam.controllers.session import layer_name
 from napari_pixelcam.images import KEY
+from napari_pixelcam.livemap import LARGE, LiveMap
 from napari_pixelcam.palette import background_colormap, probability_colormap, two_colour_colormap
 
 if TYPE_CHECKING:
-    import numpy as np
     from napari.components import ViewerModel
-    from numpy.typing import NDArray
 
     from napari_pixelcam.controllers.session import ImageRecord
 
@@ -30,20 +29,24 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
     """Put a record's maps into the viewer, straight above its image, or renew those already there."""
     assert record.result is not None
     localization = record.result.localization
-    maps: dict[str, NDArray[np.float32]] = {
-        "background": localization.background,
-        "foreground": localization.foreground,
-    }
+    shape = localization.foreground.shape
+    renewed = record.live is not None and record.live.shape == shape
+    maps = _content(record)
     chosen = set(viewer.layers.selection), viewer.layers.selection.active
     added = False
     for role in ROLES:
         layer = record.overlays.get(role)
+        if layer is not None and layer.multiscale != isinstance(maps[role], list):
+            viewer.layers.remove(layer)  # napari cannot make the one kind of layer the other
+            layer = None
         if layer is None:
             record.overlays[role] = _add(viewer, record, role, maps[role], opacity)
             added = True
-        else:
+        elif not renewed:
             layer.data = maps[role]
             align(layer, record.layer, localization.scale, localization.translate)
+    if renewed:
+        refresh_maps(record)
     if (
         added and chosen[1] is not None
     ):  # adding a layer makes it active, and would take the brush from the user
@@ -52,15 +55,39 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
         viewer.layers.selection.active = chosen[1]
 
 
-def _add(
-    viewer: ViewerModel, record: ImageRecord, role: str, scores: NDArray[np.float32], opacity: float
-) -> Image:
+def refresh_maps(record: ImageRecord) -> None:
+    """Draw a large map's layers anew, as it shows something else."""
+    for layer in record.overlays.values():
+        layer.refresh(extent=False)
+
+
+def shown(layer: Image) -> Any:
+    """Return what a map's layer shows, as an array (h, w) to be sliced."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _content(record: ImageRecord) -> dict[str, Any]:
+    """Return what the layers show: arrays, or of a large map levels that read no more than is in view."""
+    assert record.result is not None
+    localization = record.result.localization
+    if localization.foreground.size <= LARGE:
+        record.live = None
+        return {"background": localization.background, "foreground": localization.foreground}
+    if record.live is not None and record.live.shape == localization.foreground.shape:
+        record.live.show(localization.foreground)
+    else:
+        record.live = LiveMap(localization.foreground)
+    return {"background": record.live.levels(inverted=True), "foreground": record.live.levels()}
+
+
+def _add(viewer: ViewerModel, record: ImageRecord, role: str, scores: Any, opacity: float) -> Image:
     assert record.result is not None
     localization = record.result.localization
     layer = Image(
         scores,
         name=layer_name(record.name, role),
         rgb=False,
+        multiscale=isinstance(scores, list),
         colormap=probability_colormap() if role == "foreground" else background_colormap(),
         contrast_limits=(0, 1),
         opacity=opacity,

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 from napari.layers import Image, Shapes
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_pixelcam.alignment import overlay_transform
 from napari_pixelcam.controllers.session import ImageRecord, Session, layer_name
 from napari_pixelcam.images import KEY
+from napari_pixelcam.overlays import shown
 
 Mode = Literal["off", "blink", "before", "image"]
 """What is compared: nothing; all of the previous map; previous map | map; bare image | map."""
@@ -134,14 +134,15 @@ class ComparisonController:
             self._show("before", earlier.foreground, earlier.scale, earlier.translate, (0.0, column))
         if self.mode != "blink":
             now = record.result.localization
-            scores = np.asarray(record.overlays["foreground"].data)
-            self._show("after", scores, now.scale, now.translate, (column, width))
+            self._show(
+                "after", shown(record.overlays["foreground"]), now.scale, now.translate, (column, width)
+            )
             self._show_line(record, column)
 
     def _show(
         self,
         role: str,
-        scores: NDArray[np.float32],
+        scores: Any,
         scale: tuple[float, float],
         translate: tuple[float, float],
         columns: tuple[float, float],

@@ -67,15 +67,23 @@ class ExportController:
         """Write the chosen files into a folder, in the background."""
         if self.running:
             return
-        record, left_out = self.session.record, list[str]()
         self.seeds.flush()
+        self.running = True
+        self.changed.emit()
+        record = self.session.record
+        begin = partial(self._begin, record, folder, choices)
+        if record is None:
+            begin()
+        else:
+            self.session.when_whole(record, begin)
+
+    def _begin(self, record: ImageRecord | None, folder: Path, choices: ExportChoices) -> None:
+        left_out = list[str]()
         try:
             steps = self._steps(record, folder, choices, left_out)
         except PixelCAMError as error:
             self._failed(error)
             return
-        self.running = True
-        self.changed.emit()
         self.session.background.submit(
             lambda task: _write_all(steps, task),
             done=partial(self._done, folder, left_out),

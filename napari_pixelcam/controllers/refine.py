@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from psygnal import Signal
 
 from napari_pixelcam.background import Task
+from napari_pixelcam.controllers.redraw import Redraw, Refitted, refitted, view_to_draw
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
-from napari_pixelcam.histogram import ScoreHistogram
 from napari_pixelcam.overlays import show_maps
 from pixelcam.errors import CancelledError, ImageError
 from pixelcam.seeds.seedmap import SeedMap
 
 if TYPE_CHECKING:
-    from pixelcam.refine import RefinedMap, Refiner, SeedSamples
+    from pixelcam.refine import Refiner, SeedSamples
 
 MOST_KEPT = 1 << 30
 """Bytes of features that are kept for the images of a session; those used longest ago go first."""
@@ -62,10 +62,24 @@ class _Field:
     fitted: SeedMap | None = None
     others: tuple[int, int] = (0, 0)
     refined: MapResult | None = None
+    redraw: Redraw | None = None
     seconds: float = 0.0
     failure: str = ""
     hopeless: bool = False
     used: float = 0.0
+
+    def is_shown(self, record: ImageRecord) -> bool:
+        """Return whether the map on the screen is the refitted one, whole or not."""
+        if self.redraw is not None:
+            return not self.redraw.hidden
+        return self.refined is not None and record.result is self.refined
+
+    def drop_redraw(self) -> bool:
+        """Draw no more of the map; return whether there was one in the making."""
+        redraw, self.redraw = self.redraw, None
+        if redraw is not None:
+            redraw.stop()
+        return redraw is not None
 
 
 class RefineController:
@@ -94,6 +108,8 @@ class RefineController:
         session.seeds_changed.connect(self._want)
         session.watch.edited.connect(self._on_edited)
         session.image_changed.connect(lambda record: self._emit())
+        for name in ("center", "zoom"):
+            getattr(session.viewer.scene.camera.events, name).connect(self._on_camera)
 
     @property
     def state(self) -> RefineState:
@@ -102,21 +118,20 @@ class RefineController:
         field = self._fields.get(record) if record is not None else None
         if record is None or field is None:
             return RefineState(self.live, self.everywhere)
-        refined = field.refined is not None and record.result is field.refined
-        return RefineState(
-            self.live, self.everywhere, refined, field.refined is not None, self._text(record, field, refined)
-        )
+        can_switch = field.refined is not None or field.redraw is not None
+        text = self._text(record, field)
+        return RefineState(self.live, self.everywhere, field.is_shown(record), can_switch, text)
 
-    def _text(self, record: ImageRecord, field: _Field, refined: bool) -> str:
+    def _text(self, record: ImageRecord, field: _Field) -> str:
         if not self.live:
             return ""
         if field.failure:
             return field.failure
         if field.refiner is None:
             return "Preparing for corrections…" if field.task is not None else ""
-        if refined and field.refined is not None:
+        if field.is_shown(record):
             return f"The map follows {self._counted(field)} (refitted in {1000 * field.seconds:.0f} ms)."
-        if field.refined is not None:
+        if field.refined is not None or field.redraw is not None:
             return "The model's own map."
         return "Paint, and the map follows."
 
@@ -126,7 +141,8 @@ class RefineController:
         images, cells = field.others
         if not images:
             return "your seeds alone"
-        return f"your seeds and those on {images} other image{'s' if images > 1 else ''}, {cells:,} cells"
+        others = "1 other image" if images == 1 else f"{images} other images"
+        return f"your seeds and those on {others}, {cells:,} cell{'s' if cells > 1 else ''}"
 
     # What the user does.
 
@@ -142,8 +158,9 @@ class RefineController:
             if live:
                 field.fitted = None  # what was refitted before is not on the screen any more
                 self._want(record)
-            elif field.refined is not None:
+            elif field.drop_redraw() or field.refined is not None:
                 self._show(record, field.model)
+                self._settle(record, field)
         self._emit()
 
     def set_everywhere(self, everywhere: bool) -> None:
@@ -171,10 +188,17 @@ class RefineController:
         """Go back to the model's own map, or from there to the refitted one, until the next stroke."""
         record = self.session.record
         field = self._fields.get(record) if record is not None else None
-        if record is None or field is None or field.refined is None:
+        if record is None or field is None or (field.refined is None and field.redraw is None):
             self.session.notified.emit("info", "The map is the model's own: no seeds have changed it.")
-            return
-        self._show(record, field.model if record.result is field.refined else field.refined)
+        elif field.is_shown(record):
+            if field.redraw is not None:
+                field.redraw.hide()
+            self._show(record, field.model)
+        elif field.redraw is not None:
+            field.redraw.show()
+            self._emit()
+        elif field.refined is not None:
+            self._show(record, field.refined)
 
     # Features.
 
@@ -184,8 +208,11 @@ class RefineController:
         before = self._fields.get(record)
         if before is not None and (record.result is before.model or record.result is before.refined):
             return
-        if before is not None and before.task is not None:
-            before.task.stop()
+        if before is not None:
+            if before.task is not None:
+                before.task.stop()
+            before.drop_redraw()
+        self.session.settle(record)
         self._fields[record] = field = _Field(record.result)
         # A map that comes with seeds of before is refitted at once; one asked for again shows what is new.
         field.wanted = record not in self._known
@@ -226,9 +253,12 @@ class RefineController:
         self._emit()
 
     def _refit_failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
+        if field.drop_redraw():
+            show_maps(self.session.viewer, record, self.session.preferences.opacity)  # the last that is whole
         self._failed(record, field, error)
         if field.wanted:  # there was another stroke meanwhile
             self._refit(record, field)
+        self._settle(record, field)
 
     def _make_room(self, record: ImageRecord) -> None:
         self._fields[record].used = time.monotonic()
@@ -272,13 +302,17 @@ class RefineController:
         others = self._others(record, field)
         if field.fitted is not None and seeds.equals(field.fitted):
             return
-        if not others and not seeds.any and field.refined is None:
+        if not others and not seeds.any and field.refined is None and field.redraw is None:
             return
         field.fitted, field.failure = seeds, ""
         field.others = len(others), sum(len(other) for other in others)
+        if field.redraw is not None:
+            field.redraw.stop()
+        record.pending = True
+        model, view = field.model, view_to_draw(self.session, record, field.model)
         field.task = Task()
         task = self.session.background.submit(
-            lambda task: _refitted(refiner, seeds, others),
+            lambda task: refitted(refiner, seeds, others, model, view),
             done=partial(self._refined, record, field),
             failed=partial(self._refit_failed, record, field),
         )
@@ -295,33 +329,65 @@ class RefineController:
             other.samples
             for held, other in self._fields.items()
             if held is not record
+            and self.session.holds(held)
             and other.samples is not None
             and len(other.samples)
             and other.model.localization.model.sha256 == sha256
         ]
         return share([*here, *self.elsewhere(record, sha256)])
 
-    def _refined(self, record: ImageRecord, field: _Field, result: _Refit) -> None:
+    def _refined(self, record: ImageRecord, field: _Field, found: Refitted) -> None:
         field.task = None
-        if self._fields.get(record) is not field or not self.session.holds(record) or not self.live:
+        if self._fields.get(record) is not field:
             return
-        field.samples, field.seconds, field.used = result.found.own, result.seconds, time.monotonic()
-        if result.found.samples:
-            localization = replace(
-                field.model.localization,
-                foreground=result.found.foreground,
-                scale=(1.0, 1.0),
-                translate=(0.0, 0.0),
-                refined=result.found.samples,
-            )
-            field.refined = MapResult(localization, result.histogram, field.model.model)
-            record.previous = field.model
-            self._show(record, field.refined)
-        else:  # the last seed was taken away
-            field.refined = None
-            self._show(record, field.model)
+        field.drop_redraw()
+        if not self.session.holds(record) or not self.live:
+            self._settle(record, field)
+            return
+        field.samples, field.seconds, field.used = found.refit.own, found.seconds, time.monotonic()
+        if found.patch is not None and field.refiner is not None:
+            redraw = Redraw(self.session, record, field.refiner, found.refit, field.model, found.patch)
+            field.redraw = redraw
+            redraw.show()
+            self._emit()
+        else:
+            self._take(record, field, found.maps, shown=True)
         if field.wanted:
             self._refit(record, field)
+        if field.redraw is not None and field.task is None:
+            self._draw_all(record, field, field.redraw)
+        self._settle(record, field)
+
+    def _draw_all(self, record: ImageRecord, field: _Field, redraw: Redraw) -> None:
+        redraw.begin(partial(self._drawn, record, field, redraw), partial(self._refit_failed, record, field))
+
+    def _drawn(self, record: ImageRecord, field: _Field, redraw: Redraw, maps: MapResult) -> None:
+        field.redraw = None
+        if self.session.holds(record):
+            self._take(record, field, maps, shown=not redraw.hidden)
+        self._settle(record, field)
+
+    def _take(self, record: ImageRecord, field: _Field, maps: MapResult | None, *, shown: bool) -> None:
+        """Have a whole map of the last refit; none where the last seed was taken away."""
+        field.refined = maps
+        if maps is not None:
+            record.previous = field.model
+        if shown:
+            self._show(record, maps or field.model)
+        else:
+            self._emit()
+
+    def _settle(self, record: ImageRecord, field: _Field) -> None:
+        """Let go on who waits for the whole map, where there is nothing more to come."""
+        refitting = field.task is not None and field.refiner is not None
+        if field.redraw is None and not refitting:
+            self.session.settle(record)
+
+    def _on_camera(self, event: Any = None) -> None:
+        record = self.session.record
+        field = self._fields.get(record) if record is not None else None
+        if field is not None and field.redraw is not None:
+            field.redraw.follow()
 
     def _show(self, record: ImageRecord, maps: MapResult) -> None:
         record.result = maps
@@ -331,17 +397,3 @@ class RefineController:
 
     def _emit(self) -> None:
         self.changed.emit(self.state)
-
-
-@dataclass(frozen=True, eq=False)
-class _Refit:
-    found: RefinedMap
-    histogram: ScoreHistogram
-    seconds: float
-
-
-def _refitted(refiner: Refiner, seeds: SeedMap, others: list[SeedSamples]) -> _Refit:
-    before = time.perf_counter()
-    found = refiner.refine(seeds.array(), others)
-    histogram = ScoreHistogram.of(found.foreground)
-    return _Refit(found, histogram, time.perf_counter() - before)

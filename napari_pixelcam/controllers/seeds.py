@@ -166,7 +166,11 @@ class SeedsController:
         record = self.session.record
         if record is None or record.result is None:
             self.session.notified.emit("error", "Localize the image first: seeds are proposed from its map.")
-            return
+        else:
+            self.session.when_whole(record, partial(self._propose, record))
+
+    def _propose(self, record: ImageRecord) -> None:
+        assert record.result is not None
         foreground, count = record.result.localization.foreground, self.session.preferences.proposals
         draw = self._proposals  # each request draws another set, so that asking again gives more
         self._proposals += 1

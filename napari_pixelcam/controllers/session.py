@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_pixelcam.histogram import ScoreHistogram
+    from napari_pixelcam.livemap import LiveMap
     from pixelcam.localize import Localization
     from pixelcam.slides import Slide
 
@@ -48,6 +50,8 @@ class ImageRecord:
     threshold: float | None = None
     view: str | None = None
     overlays: dict[str, Image] = field(default_factory=dict)
+    live: LiveMap | None = None
+    pending: bool = False
     seeds: Labels | None = None
     seeds_level: int = 0
     seeds_scale: tuple[float, float] = (1.0, 1.0)
@@ -114,6 +118,7 @@ class Session:
         self._records: WeakKeyDictionary[Image, ImageRecord] = WeakKeyDictionary()
         self._wired: WeakKeyDictionary[Layer, list[tuple[Any, Any]]] = WeakKeyDictionary()
         self._record: ImageRecord | None = None
+        self._waiting: WeakKeyDictionary[ImageRecord, list[Callable[[], object]]] = WeakKeyDictionary()
         self._model = ""
         self._device = self.preferences.device
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -222,6 +227,19 @@ class Session:
     def holds(self, record: ImageRecord) -> bool:
         """Return whether the record's image is still in the viewer."""
         return record.layer in self.viewer.layers
+
+    def when_whole(self, record: ImageRecord, do: Callable[[], object]) -> None:
+        """Call `do` when the record's map is that of all its seeds: at once, where no refit is under way."""
+        if record.pending:
+            self._waiting.setdefault(record, []).append(do)
+        else:
+            do()
+
+    def settle(self, record: ImageRecord) -> None:
+        """Say that the record's map is whole, or that no other is to be expected."""
+        record.pending = False
+        for do in self._waiting.pop(record, []):
+            do()
 
     def report(self, error: Exception) -> None:
         """Tell the user of a failure: its own sentence if it is one of ours, else what broke."""

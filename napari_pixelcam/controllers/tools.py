@@ -139,7 +139,8 @@ class ToolsController:
                 self._draw_outline(layer, points)
             yield
         self._drop_outline()
-        self.fill_lasso(points)
+        if self.session.record is not None:
+            self.session.when_whole(self.session.record, partial(self.fill_lasso, points))
 
     def fill_lasso(self, points: list[Any]) -> int:
         """Label what is inside a line drawn around it; return how many pixels changed.
@@ -181,7 +182,11 @@ class ToolsController:
         record = self.session.record
         if record is None or record.result is None:
             self.session.notified.emit("error", "Localize the image first: a region is a part of its map.")
-            return
+        else:
+            self.session.when_whole(record, partial(self._accept_at, record, position))
+
+    def _accept_at(self, record: ImageRecord, position: tuple[float, ...]) -> None:
+        assert record.result is not None
         localization = record.result.localization
         pixel = record.layer.world_to_data(position)[-2:]
         at = tuple(

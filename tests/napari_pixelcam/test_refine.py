@@ -1,5 +1,7 @@
 """Live refinement from the dock: the map follows the seeds, and the model's own is one key away."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from napari_pixelcam import backend
 from napari_pixelcam.controllers import refine
 from napari_pixelcam.controllers.refine import RefineController
 from pixelcam.errors import DeviceError, ImageError
-from pixelcam.refine import RefinedMap, SeedSamples
+from pixelcam.refine import SeedSamples
 from tests.napari_pixelcam.helpers import drag, tissue
 
 
@@ -23,14 +25,20 @@ class FakeRefiner:
         self.features = FakeFeatures()
         self.calls = 0
 
-    def refine(self, labels, others=()):
+    def fit(self, seeds, others=()):
         self.calls += 1
-        counted = [int((labels == 2).sum()), int((labels == 1).sum())]
+        counted = [seeds.foreground, seeds.background]
         for other in others:
             counted[0] += int(other.labels.sum())
             counted[1] += int((1 - other.labels).sum())
         value = 0.9 if counted[0] > counted[1] else 0.1
-        return RefinedMap(np.full(self.shape, value, np.float32), sum(counted), self.samples(labels))
+        return SimpleNamespace(own=self.samples(seeds.array()), samples=sum(counted), value=value)
+
+    def draw(self, refit, grid, rows, columns):
+        return np.full((len(rows), len(columns)), refit.value, np.float32)
+
+    def draw_all(self, refit, grid, should_stop):
+        return np.full(grid.shape, refit.value, np.float32)
 
     def samples(self, labels):
         import torch
@@ -188,11 +196,11 @@ def test_what_cannot_be_refined_says_so_and_stays_paintable(bench, monkeypatch):
 
 
 def test_a_refit_that_failed_is_tried_again_at_the_next_stroke(bench, live, refiners, monkeypatch):
-    def fail(self, labels, others=()):
+    def fail(self, seeds, others=()):
         raise DeviceError("The device has no memory left; close other programs that use it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FakeRefiner, "refine", fail)
+        patch.setattr(FakeRefiner, "fit", fail)
         paint(bench)
         assert live.state.text == "The device has no memory left; close other programs that use it."
         assert bench.record.result.localization.refined == 0
