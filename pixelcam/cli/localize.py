@@ -99,5 +99,7 @@ def _tell(summaries: list[dict[str, Any]], out: Path) -> None:
             f"{summary['path']}: {predicted} ({summary['classes'][predicted]:.0%}), "
             f"foreground {summary['foreground_fraction']:.1%} at threshold {summary['threshold']:.2f}"
         )
+        if "caution" in summary:
+            print_note(f"  {summary['caution']}")
     if summaries:
         print_note(f"Written to {out}.")

@@ -1,4 +1,4 @@
-"""`pixelcam models`: which models are at hand, and what each says of itself."""
+"""`pixelcam models`: which models are at hand, what each says of itself, and what is familiar to it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelcam.cli import options
-from pixelcam.cli.console import print_json, print_note, print_result, print_table
+from pixelcam.cli.console import print_json, print_note, print_result, print_table, show_progress
 from pixelcam.cli.failures import describe
-from pixelcam.errors import PixelCAMError
+from pixelcam.cli.outputs import prepare_folder
+from pixelcam.errors import ConfigError, PixelCAMError
 
 if TYPE_CHECKING:
     from pixelcam.model import ModelEntry
@@ -66,6 +67,40 @@ def path(model: Name) -> None:
     from pixelcam.model import resolve_model
 
     print_result(str(resolve_model(model)))
+
+
+@app.command()
+def familiarity(
+    model: Name,
+    dataset: options.DatasetName,
+    root: options.Root,
+    out: Annotated[
+        Path, typer.Option(help="The .safetensors file to write; it may be the model's own.", metavar="FILE")
+    ],
+    fold: options.Fold = 0,
+    scheme: options.Scheme = "official",
+    device: options.Device = "auto",
+) -> None:
+    """Teach a model which images are like those that it was trained on, as training does at its end.
+
+    For models that were trained before this, or fine-tuned: looks at training and validation images of the
+    data set, whose labels are not read, and changes no weight.
+    """
+    prepare_folder(out.parent)
+    from pixelcam.datasets import open_dataset
+    from pixelcam.model import resolve_model
+    from pixelcam.model.familiarity import FEWEST
+    from pixelcam.training.familiarity import add_familiarity
+
+    training, held_out = (open_dataset(dataset, root, split, fold, scheme) for split in ("train", "valcl"))
+    with show_progress() as sink:
+        written = add_familiarity(resolve_model(model), out, training, held_out, device=device, on_event=sink)
+    if not written:
+        raise ConfigError(
+            f"{model} cannot tell what is familiar: that takes at least {FEWEST} training and {FEWEST} "
+            "validation images, and a pixel head on levels before the final map."
+        )
+    print_note(f"Written to {out}.")
 
 
 def _row(entry: ModelEntry) -> dict[str, Any]:

@@ -44,9 +44,12 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None) and ``fg`` (``file``;
         ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel (0, 0) in level-0
         pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was refitted, is
-        there only where the map is not the model's own.
+        there only where the map is not the model's own; ``familiarity``, between 0 and 1, only where the
+        model can tell; and ``caution``, a line for people, where the image is unlike the training images.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
+    known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
+    caution = {"caution": localization.caution} if localization.caution else {}
     chosen = localization.threshold if threshold is None else threshold
     return {
         "classes": {name: float(p) for name, p in localization.classes.items()},
@@ -65,6 +68,8 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
             "translate": [float(value) for value in localization.translate],
         },
         **refined,
+        **known,
+        **caution,
     }
 
 

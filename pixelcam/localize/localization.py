@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+UNFAMILIAR = 0.5
+"""Familiarity below which people are told that an image is unlike the training images."""
+
 
 @dataclass(frozen=True)
 class ModelRef:
@@ -30,7 +33,8 @@ class Localization:
         Microns per level-0 pixel, `None` where unknown.
     classes
         Class name to probability. They sum to 1, unless the model is one of several labels an image, which
-        gives each class a probability of its own.
+        gives each class a probability of its own. Where `familiarity` is below 1, they are drawn towards
+        chance.
     foreground
         (h, w) float32 in [0, 1]; (h, w) is (height, width) unless `scale` says otherwise.
     threshold
@@ -42,6 +46,9 @@ class Localization:
         map is the model's own.
     scale, translate
         Level-0 pixels per map pixel, and the centre of map pixel (0, 0) in level-0 pixels, each as (y, x).
+    familiarity
+        How much the image looks like the training images, in [0, 1], 1 for nineteen of twenty like them;
+        `None` where the model cannot tell.
     """
 
     image_name: str
@@ -55,6 +62,7 @@ class Localization:
     scale: tuple[float, float] = (1.0, 1.0)
     translate: tuple[float, float] = (0.0, 0.0)
     refined: int = 0
+    familiarity: float | None = None
 
     @property
     def predicted(self) -> str:
@@ -65,6 +73,16 @@ class Localization:
     def present(self) -> tuple[str, ...]:
         """The classes that are at least as probable as not, in the model's order; there may be none."""
         return tuple(name for name, probability in self.classes.items() if probability >= 0.5)
+
+    @property
+    def caution(self) -> str:
+        """One line for people where the image looks unlike the training images; else empty."""
+        if self.familiarity is None or self.familiarity >= UNFAMILIAR:
+            return ""
+        return (
+            f"Unlike the training images: {self.model.name} knows little of it "
+            f"(familiarity {self.familiarity:.0%})."
+        )
 
     @property
     def background(self) -> NDArray[np.float32]:

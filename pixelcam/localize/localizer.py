@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,19 +20,39 @@ from pixelcam.localize.working import WorkingImage
 from pixelcam.model.checkpoint import ModelCard, file_sha256, load_checkpoint
 from pixelcam.model.device import device_memory_guard, free_device_memory, resolve_device
 from pixelcam.model.encoder import FINAL
+from pixelcam.model.familiarity import towards_chance
 from pixelcam.model.geometry import resize_map
 from pixelcam.model.heads import Pooled, class_probabilities
-from pixelcam.model.network import PixelCAM, foreground_probability
+from pixelcam.model.network import Part, PixelCAM, Prediction, foreground_probability
 from pixelcam.model.registry import resolve_model
 from pixelcam.slides import Slide, open_slide
 
-T = TypeVar("T")
+P = TypeVar("P", Prediction, Part)
 
 CORE = 768
 CONTEXT = 128
 ASSUMED_MPP = 0.5
 MAX_WORKING_SCALE = 8.0
 """The most an image is enlarged to reach the model's pixel size: past it, the pixel size is surely wrong."""
+
+
+class Seen(NamedTuple):
+    """What the network gives of a working image.
+
+    Attributes
+    ----------
+    logits
+        (classes,): of what the tiles' own parts show together, pooled as the image head pools a whole image.
+    grid
+        (h / s, w / s): foreground probability on the plain grid of the pixel head's stride s, NaN where no
+        tile lies.
+    means
+        (`PixelCAM.measured`,): mean features of the tiles' own parts.
+    """
+
+    logits: Tensor
+    grid: Tensor
+    means: Tensor
 
 
 class Localizer:
@@ -64,7 +84,9 @@ class Localizer:
         """Classify an image and map its foreground.
 
         The image is scaled to the model's pixel size where both are known, cut into overlapping tiles where
-        it is large, and the map comes back at the image's own size.
+        it is large, and the map comes back at the image's own size. Where the model can tell that the image
+        is unlike what it was trained on, its class probabilities are drawn towards chance, see
+        `towards_chance`.
 
         Parameters
         ----------
@@ -81,19 +103,24 @@ class Localizer:
         """
         slide = _as_slide(image)
         working = self.working_image(slide)
-        logits, grid = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
+        seen = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
         stride = self.network.pixel_head.stride
         ratio = (working.shape[0] / slide.height / stride, working.shape[1] / slide.width / stride)
-        probabilities = class_probabilities(logits, self.card.multi_label).tolist()
+        probabilities = class_probabilities(seen.logits, self.card.multi_label)
+        familiarity = None
+        if self.network.familiarity is not None:
+            familiarity = float(self.network.familiarity(seen.means[None]))
+            probabilities = towards_chance(probabilities, familiarity, self.card.multi_label)
         return Localization(
             image_name=slide.name,
             width=slide.width,
             height=slide.height,
             mpp=slide.mpp,
-            classes=dict(zip(self.card.classes, probabilities, strict=True)),
-            foreground=resize_map(grid, (slide.height, slide.width), ratio).clamp_(0, 1).numpy(),
+            classes=dict(zip(self.card.classes, probabilities.tolist(), strict=True)),
+            foreground=resize_map(seen.grid, (slide.height, slide.width), ratio).clamp_(0, 1).numpy(),
             threshold=self.card.threshold,
             model=self.model,
+            familiarity=familiarity,
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:
@@ -127,15 +154,8 @@ class Localizer:
         tiles: Sequence[Tile],
         on_event: EventSink = ignore_events,
         should_stop: StopCheck = never_stop,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Seen:
         """Run the network on tiles of a working image.
-
-        Returns
-        -------
-        logits, grid
-            The class logits (classes,) of what the tiles' own parts show together, pooled as the image head
-            pools a whole image, and the foreground probability (h / s, w / s) on the plain grid of the pixel
-            head's stride s, NaN where no tile lies.
 
         Raises
         ------
@@ -146,18 +166,21 @@ class Localizer:
         stride = self.network.pixel_head.stride
         grid = torch.full([math.ceil(side / stride) for side in working.shape], torch.nan)
         pooled: Pooled | None = None
+        means, cells = torch.zeros(self.network.measured, dtype=torch.float64), 0
         on_event(Event("started", stage="localize", total=len(tiles)))
         for index, tile in enumerate(tiles):
             if should_stop() is not Stop.NO:
                 raise CancelledError
-            own, foreground = self._run_tile(working.read(tile), tile)
-            _place(grid, foreground, tile, stride)
-            pooled = own if pooled is None else self.network.image_head.merge(pooled, own)
+            part, own = self._run_tile(working.read(tile), tile)
+            _place(grid, foreground_probability(part.pixel_logits)[0], tile, stride)
+            means += own * part.means[0]
+            cells += own
+            pooled = part.pooled if pooled is None else self.network.image_head.merge(pooled, part.pooled)
             on_event(Event("step", stage="localize", step=index + 1, total=len(tiles)))
         if pooled is None:
             raise ValueError("an image has at least one tile")
         on_event(Event("done", stage="localize"))
-        return self._class_logits(pooled), grid
+        return Seen(self._class_logits(pooled), grid, means / cells)
 
     def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Classify a batch of images of the model's input size, as the evaluation protocol does.
@@ -184,24 +207,37 @@ class Localizer:
         probabilities = class_probabilities(class_logits.float(), self.card.multi_label)
         return probabilities.cpu().numpy(), np.stack(maps)
 
+    def mean_features(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return what familiarity is judged by, (n, `PixelCAM.measured`), of whole images (n, h, w, 3)."""
+        part = self._forward(
+            torch.from_numpy(np.ascontiguousarray(images)),
+            lambda inputs: self.network.forward_part(inputs, (0, None), (0, None)),
+        )
+        return part.means.cpu().double()
+
     def release(self) -> None:
         """Move the network off the device and give its memory back; it returns at the next use."""
         self.network.to("cpu")
         free_device_memory()
 
-    def _run_tile(self, pixels: NDArray[np.uint8], tile: Tile) -> tuple[Pooled, Tensor]:
+    def _run_tile(self, pixels: NDArray[np.uint8], tile: Tile) -> tuple[Part, int]:
+        """Return what a tile gives, on the CPU, and how many cells of its final map are its own."""
         step = self.network.stride
         height, width = pixels.shape[:2]
         padded = np.pad(pixels, ((0, -height % step), (0, -width % step), (0, 0)), mode="symmetric")
         stride = int(self.network.encoder.info.grid(FINAL).stride)
         rows, columns = (_own_cells(tile, axis, stride) for axis in (0, 1))
-        pooled, pixel_logits = self._forward(
+        part = self._forward(
             torch.from_numpy(padded)[None],
             lambda images: self.network.forward_part(images, rows, columns),
         )
         # In double precision, so that many tiles add up as well as few.
-        pooled = Pooled(*(value.cpu().double() for value in pooled))
-        return pooled, foreground_probability(pixel_logits)[0].cpu()
+        pooled = Pooled(*(value.cpu().double() for value in part.pooled))
+        cells = math.prod(
+            len(range(side // stride)[slice(*own)])
+            for side, own in zip(padded.shape[:2], (rows, columns), strict=True)
+        )
+        return Part(pooled, part.means.cpu().double(), part.pixel_logits.cpu()), cells
 
     def _class_logits(self, pooled: Pooled) -> Tensor:
         with torch.inference_mode():
@@ -209,17 +245,17 @@ class Localizer:
             logits: Tensor = self.network.image_head.logits(on_device)[0]
             return logits.cpu().double()
 
-    def _forward(self, images: Tensor, run: Callable[[Tensor], tuple[T, Tensor]]) -> tuple[T, Tensor]:
+    def _forward(self, images: Tensor, run: Callable[[Tensor], P]) -> P:
         with device_memory_guard("choose the device cpu, or close other programs that use it"):
             self.network.to(self.device)  # outside of inference mode, or it could never be trained again
             with torch.inference_mode():
-                found, pixel_logits = run(normalise(images.to(self.device), self.card))
-        if not torch.isfinite(pixel_logits).all():
+                found = run(normalise(images.to(self.device), self.card))
+        if not torch.isfinite(found.pixel_logits).all():
             raise ImageError(
                 f"The model {self.model.name} gives values that are not numbers on this image; "
                 "use another model."
             )
-        return found, pixel_logits
+        return found
 
 
 def normalise(images: Tensor, card: ModelCard) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pixelcam.errors import CheckpointError, ConfigError
 from pixelcam.export.atomic import atomic_path
 from pixelcam.model.encoder import FINAL
+from pixelcam.model.familiarity import PREFIX, Familiarity
 from pixelcam.model.network import PixelCAM
 
 FORMAT = "pixelcam-1"
@@ -102,14 +103,17 @@ def save_checkpoint(path: Path, network: PixelCAM, card: ModelCard, *, half: boo
     Parameters
     ----------
     half
-        Store floating-point tensors in half precision.
+        Store floating-point tensors in half precision, but for those that tell what is familiar.
 
     Raises
     ------
     OutputError
         The file cannot be written; an older file of that name stays as it was.
     """
-    tensors = {key: _stored(value, half) for key, value in network.state_dict().items()}
+    tensors = {
+        key: _stored(value, half and not key.startswith(PREFIX))
+        for key, value in network.state_dict().items()
+    }
     header = {"format": FORMAT, "card": json.dumps(asdict(card), sort_keys=True)}
     with atomic_path(path) as temporary:
         try:
@@ -225,11 +229,27 @@ def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(_why_unreadable(path)) from error
+    axes = tensors.get(f"{PREFIX}variances")
+    if axes is not None:
+        network.familiarity = Familiarity(network.measured, axes.numel())
     _check_fit(path, card, network.state_dict(), tensors)
     network.load_state_dict(
         {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     )
     return network.eval(), card
+
+
+def is_half(path: Path) -> bool:
+    """Say whether a checkpoint's weights are stored in half precision.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_card`.
+    """
+    read_card(path)
+    with safe_open(path, framework="pt") as file:
+        return any(file.get_slice(key).get_dtype() == "F16" for key in file.keys())  # noqa: SIM118
 
 
 def _check_fit(

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, Encoder
+from pixelcam.model.familiarity import Familiarity
 from pixelcam.model.geometry import Grid, move_to_grid
 from pixelcam.model.heads import Pooled, make_image_head
 
@@ -28,6 +29,24 @@ class Prediction(NamedTuple):
     """
 
     class_logits: Tensor
+    pixel_logits: Tensor
+
+
+class Part(NamedTuple):
+    """What one forward pass gives of a part of an image.
+
+    Attributes
+    ----------
+    pooled
+        What the image head keeps of the part.
+    means
+        (n, `PixelCAM.measured`): mean features of the part, level by level.
+    pixel_logits
+        As in `Prediction`, of all pixels.
+    """
+
+    pooled: Pooled
+    means: Tensor
     pixel_logits: Tensor
 
 
@@ -151,6 +170,9 @@ class PixelCAM(nn.Module):
             [info.grid(level) for level in self.levels],
             standardise,
         )
+        # None until there is something to tell by: see `pixelcam.training.familiarity`.
+        self.familiarity: Familiarity | None
+        self.register_module("familiarity", None)
 
     def forward(self, images: Tensor) -> Prediction:
         """Classify images and their pixels in one pass.
@@ -160,16 +182,16 @@ class PixelCAM(nn.Module):
         images
             (n, 3, h, w) float, normalised; h and w multiples of `stride`.
         """
-        final, pixel_logits = self._final_and_pixels(images)
+        final, pixel_logits = self._final_and_pixels(images, self.pixel_head.level_works())
         return Prediction(self.image_head(final), pixel_logits)
 
     def forward_part(
         self, images: Tensor, rows: tuple[int, int | None], columns: tuple[int, int | None]
-    ) -> tuple[Pooled, Tensor]:
+    ) -> Part:
         """Pool the image head's positions of one part of the final map, and classify all pixels.
 
         For tiles of a large image: what their own parts gave is merged by ``image_head.merge``, and
-        ``image_head.logits`` tells the classes of the whole.
+        ``image_head.logits`` tells the classes of the whole; `Familiarity` judges the mean of their means.
 
         Parameters
         ----------
@@ -177,21 +199,28 @@ class PixelCAM(nn.Module):
             As for `forward`.
         rows, columns
             First and last (excluded, `None` for the end) cell of the part on the final map.
-
-        Returns
-        -------
-        pooled, pixel_logits
-            See `Pooled`; and (n, 2, h, w) as in `Prediction`.
         """
-        final, pixel_logits = self._final_and_pixels(images)
-        part = final[:, :, slice(*rows), slice(*columns)]
-        return self.image_head.pool(part), pixel_logits
+        means = [images.new_empty(len(images), 0)] * len(self.levels)
 
-    def _final_and_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        def measured(place: int, work: Callable[[Tensor], Tensor], feature: Tensor) -> Tensor:
+            if self.levels[place] != FINAL:
+                finer = int(self.encoder.info.grid(FINAL).stride / self.pixel_head.grids[place].stride)
+                means[place] = _cut(feature, rows, columns, finer).mean(dim=(2, 3))
+            return work(feature)
+
+        works = [partial(measured, place, work) for place, work in enumerate(self.pixel_head.level_works())]
+        final, pixel_logits = self._final_and_pixels(images, works)
+        pooled = self.image_head.pool(_cut(final, rows, columns))
+        return Part(pooled, torch.cat(means, dim=1), pixel_logits)
+
+    def _final_and_pixels(
+        self, images: Tensor, works: Sequence[Callable[[Tensor], Tensor]]
+    ) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled():
             final, maps = self.encoder(images, self.levels)
-            return final, self.pixel_head(maps)
-        final, parts = self.encoder.forward_each(images, self.levels, self.pixel_head.level_works())
+            parts = [work(feature) for work, feature in zip(works, maps, strict=True)]
+        else:
+            final, parts = self.encoder.forward_each(images, self.levels, works)
         return final, self.pixel_head.merge(parts)
 
     def classify(self, images: Tensor) -> Tensor:
@@ -200,9 +229,25 @@ class PixelCAM(nn.Module):
         return logits
 
     @property
+    def measured(self) -> int:
+        """How many mean features `forward_part` gives: those of all levels but the final map.
+
+        The final map's are made to tell the classes apart, and are alike for whatever is none of them.
+        """
+        return sum(self.encoder.info.level_channels(level) for level in self.levels if level != FINAL)
+
+    @property
     def stride(self) -> int:
         """What image sides must be divisible by."""
         return self.encoder.info.step
+
+
+def _cut(
+    feature: Tensor, rows: tuple[int, int | None], columns: tuple[int, int | None], finer: int = 1
+) -> Tensor:
+    """Return the part of a map (n, c, h, w) that lies under these cells of one `finer` times as coarse."""
+    parts = (slice(first * finer, None if last is None else last * finer) for first, last in (rows, columns))
+    return feature[(slice(None), slice(None), *parts)]
 
 
 def foreground_probability(pixel_logits: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ class _Finetuning:
         write_text(run / "config.json", json.dumps(settings.to_dict(), indent=2))
         self.localizer = load_localizer(settings.model, settings.device)
         self.network, self.device = self.localizer.network, self.localizer.device
+        self.network.familiarity = None  # its features move, and what the reviewer shows it is new
         self.side = self._crop_side()
         # The loss draws the line between the kinds where the model's threshold does: at one half it would
         # first of all move the whole map, and with it all that the reviewer left as it was.
@@ -301,7 +302,7 @@ class _Finetuning:
             for tile in self.localizer.plan_tiles(image)
             if _any_within(painted.places, np.array(tile.core_start), np.array(tile.core_stop), stride)
         ]
-        _, grid = self.localizer.run_tiles(image, tiles, should_stop=self._if_cancelled)
+        grid = self.localizer.run_tiles(image, tiles, should_stop=self._if_cancelled).grid
         return resize_map(grid, image.shape, (1 / stride, 1 / stride))
 
     def _if_cancelled(self) -> Stop:

@@ -19,7 +19,7 @@ from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localization import ModelRef
 from pixelcam.localize.localizer import Localizer, standardise
-from pixelcam.model.checkpoint import save_checkpoint
+from pixelcam.model.checkpoint import load_checkpoint, save_checkpoint
 from pixelcam.model.device import device_memory_guard, resolve_device
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
 from pixelcam.seeds.samplers import draw_seeds
@@ -27,6 +27,7 @@ from pixelcam.teachers import MAP_STRIDE
 from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
+from pixelcam.training.familiarity import add_familiarity
 from pixelcam.training.losses import classification_loss, partial_cross_entropy, soft_cross_entropy
 from pixelcam.training.pseudo_labels import PseudoLabels, soft_labels
 from pixelcam.training.settings import TrainSettings
@@ -101,6 +102,7 @@ class _Training:
         try:
             with device_memory_guard("choose a smaller batch or input_size, or the device cpu"):
                 self._run_stages()
+                self._learn_familiarity()
         except engine.StopTraining:
             self._save("last")
             for name in ("best-loc", "best-cl"):
@@ -271,6 +273,24 @@ class _Training:
             self._save("best-cl")
         best_pxap = reached.best_pxap if found is None else max(found, reached.best_pxap)
         return Position(stage, epoch + 1, best_pxap, max(accuracy, reached.best_accuracy))
+
+    def _learn_familiarity(self) -> None:
+        """Let each checkpoint tell whether an image is like those that it was trained on."""
+        s = self.settings
+        training, held_out = (
+            open_dataset(s.dataset, s.root, split, s.fold, s.scheme) for split in ("train", "valcl")
+        )
+        for name in ("best-loc", "best-cl", "last"):
+            path = self._checkpoint(name)
+            if load_checkpoint(path)[0].familiarity is not None:  # from an earlier session of this run
+                continue
+            try:
+                add_familiarity(
+                    path, path, training, held_out,
+                    device=s.device, on_event=self.on_event, should_stop=self._stop_or_cancel,
+                )  # fmt: skip
+            except engine.StopTraining:  # all is trained: what is left out only stays unknown
+                return
 
     def _localizer(self) -> Localizer:
         return Localizer(self.network, self.card, ModelRef(self.card.name, ""), self.device)

@@ -198,3 +198,19 @@ def test_an_interrupt_leaves_no_half_file(localize, tissue, tmp_path, monkeypatc
     monkeypatch.setattr("os.fsync", interrupt)
     assert localize(tissue).code == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_person_is_told_of_an_image_unlike_the_training_images(
+    command, trained_model, tmp_path, monkeypatch
+):
+    from pixelcam.cli import console
+
+    board = np.kron(np.indices((12, 12)).sum(axis=0) % 2, np.full((8, 8), 255)).astype(np.uint8)
+    Image.fromarray(board).convert("RGB").save(tmp_path / "board.png")
+    monkeypatch.setattr("pixelcam.cli.localize.print_note", console.print_result)
+    ending = command(
+        "localize", tmp_path / "board.png", "--model", trained_model, "--out", tmp_path, "--device", "cpu"
+    )
+    told = [line.strip() for line in ending.out.splitlines()]
+    assert sum(line.startswith("Unlike the training images: ") for line in told) == 1
+    assert json.loads((tmp_path / "board.json").read_text())["caution"] in told

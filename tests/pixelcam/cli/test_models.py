@@ -79,3 +79,23 @@ def test_a_full_disk_leaves_no_half_model(command, tiny_model, user_folder, monk
     monkeypatch.setattr(shutil, "copyfile", full)
     assert command("models", "add", tiny_model, "--name", "mine").failed_with("disk is full")
     assert [path for path in user_folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_model_can_be_taught_what_is_familiar(command, trained_model, learning_root, tmp_path):
+    from pixelcam.model import load_checkpoint, save_checkpoint
+
+    network, card = load_checkpoint(trained_model)
+    network.familiarity = None
+    old, out = tmp_path / "old.safetensors", tmp_path / "deep" / "new.safetensors"
+    save_checkpoint(old, network, card)
+    teach = ("models", "familiarity", old, "--dataset", "folder", "--root", learning_root, "--device", "cpu")
+    assert command(*teach, "--out", out).code == 0
+    assert load_checkpoint(old)[0].familiarity is None
+    assert load_checkpoint(out)[0].familiarity is not None
+
+
+def test_too_few_images_to_tell_what_is_familiar_are_told(command, trained_model, folder_root, tmp_path):
+    out = tmp_path / "new.safetensors"
+    teach = ("models", "familiarity", trained_model, "--dataset", "folder", "--root", folder_root)
+    assert command(*teach, "--out", out).failed_with("at least 5 training and 5 validation images")
+    assert not out.exists()

@@ -12,6 +12,7 @@ import tifffile
 from pixelcam.errors import OutputError
 from pixelcam.export import results
 from pixelcam.export.geojson import geojson_to_mask
+from pixelcam.export.reading import read_localization
 from pixelcam.export.results import export_localization, safe_stem, write_summary
 
 
@@ -41,6 +42,18 @@ def test_the_summary_has_exactly_the_promised_entries(result, tmp_path):
         "image": {"width": 8, "height": 6, "mpp": 0.5},
         "fg": {"file": "field.fg.ome.tif", "scale": [1.0, 1.0], "translate": [0.0, 0.0]},
     }
+
+
+def test_what_the_model_knows_of_the_image_is_kept_and_said_where_that_is_little(result, tmp_path):
+    for familiarity, words in ((0.75, set()), (0.125, {"caution"})):
+        known = dataclasses.replace(result, familiarity=familiarity)
+        path = export_localization(known, tmp_path)["summary"]
+        summary = json.loads(path.read_text())
+        assert summary["familiarity"] == familiarity
+        assert {"caution"} & set(summary) == words
+        assert read_localization(path).familiarity == familiarity
+    assert summary["caution"] == known.caution
+    assert read_localization(export_localization(result, tmp_path)["summary"]).familiarity is None
 
 
 def test_numpy_numbers_and_an_unknown_pixel_size_are_written(localize, tmp_path):

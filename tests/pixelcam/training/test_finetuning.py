@@ -104,6 +104,14 @@ def test_a_reviewer_who_agrees_with_the_model_leaves_it_much_as_it_is(settings, 
     assert ((before >= threshold) == (after >= threshold)).mean() > 0.75
 
 
+def test_a_fine_tuned_model_no_longer_tells_what_is_familiar(settings, reviewed, tmp_path):
+    """Its features have moved, and what the reviewer showed it is new."""
+    assert load_checkpoint(Path(settings.model))[0].familiarity is not None
+    finetune(dataclasses.replace(settings, epochs=1, steps=1), tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        assert load_checkpoint(path)[0].familiarity is None
+
+
 def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
     events, run = [], tmp_path / "run"
     finetune(settings, run, on_event=events.append)
