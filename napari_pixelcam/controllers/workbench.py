@@ -121,7 +121,7 @@ class WorkbenchController:
             return
         self.batch.cancel()
         self._ahead.forget()
-        self._leave()
+        self.note_work()
         self._remove_image()
         self.seeds.flush()
         self.seeds.keeper = FolderKeeper(self.session)
@@ -130,6 +130,14 @@ class WorkbenchController:
         self.lost.forget()
         project.close()
         self.changed.emit()
+
+    def let_go(self) -> None:
+        """Give the reviewer's name free when the viewer is gone, of which nothing can be asked any more."""
+        project, self.project = self.project, None
+        if project is not None:
+            self.batch.cancel()
+            self._ahead.forget()
+            project.close()
 
     def refresh(self) -> None:
         """Read the list anew."""
@@ -212,7 +220,7 @@ class WorkbenchController:
         if project is not self.project or image.id != self.opening:
             return
         self.opening = None
-        self._leave()
+        self.note_work()
         self._remove_image()
         data, options, _ = layer_of(image.slide)
         options["metadata"][KEY][PROJECT_IMAGE] = self.current = image.id
@@ -250,14 +258,10 @@ class WorkbenchController:
             return
         self._ahead.begin(project, id, self.refresh)
 
-    def _leave(self) -> None:
-        """Note what there is to note of the image at hand before it goes."""
-        self._note_work()
-
     def _remove_image(self) -> None:
         layers = self.session.viewer.layers
         for record in [one for one in self.session.records() if project_image(one) is not None]:
-            for layer in [*record.layers(), record.layer]:
+            for layer in [record.layer, *record.layers()]:  # else the map would follow the seeds that go
                 if layer in layers:
                     layers.remove(layer)
 
@@ -302,9 +306,10 @@ class WorkbenchController:
         pointer, camera = tuple(viewer.cursor.position), viewer.scene.camera
         self._stopwatch.tick((pointer, tuple(camera.center), camera.zoom, self.seeds.state))
         if self._stopwatch.seconds >= WRITE:
-            self._note_work()
+            self.note_work()
 
-    def _note_work(self) -> None:
+    def note_work(self) -> None:
+        """Keep the time spent on the image at hand and its threshold, as before it goes."""
         entry, record = self.entry, self.session.record
         if self._judgements is None or entry is None:
             return
@@ -389,7 +394,7 @@ class WorkbenchController:
         if self.current is not None and not any(
             project_image(one) == self.current for one in self.session.records()
         ):
-            self._leave()
+            self.note_work()
             self.current = None
             self.changed.emit()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import suppress
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
@@ -47,7 +48,8 @@ class Collector(QObject):
         """Leave it to Python again, once no dock needs it."""
         if self._running:
             self._running = False
-            self._timer.stop()
+            with suppress(RuntimeError):  # Qt has deleted it together with the dock
+                self._timer.stop()
             Collector._alive -= 1
             if not Collector._alive:
                 gc.unfreeze()

@@ -81,7 +81,6 @@ class PixelCAMDock(QWidget):
         self.localize_controller = LocalizeController(self.session)
         self.threshold_controller = ThresholdController(self.session)
         autosaver = Autosaver()
-        self._parts = _Parts(self.session, self.background, autosaver)
         self.seeds_controller = SeedsController(self.session, autosaver)
         self.tools_controller = ToolsController(self.seeds_controller)
         self.refine_controller = RefineController(self.session)
@@ -106,7 +105,15 @@ class PixelCAMDock(QWidget):
         self.message = Message(closable=True)
         self._lay_out()
         self._bind_keys()
-        self.workbench.changed.connect(lambda: self.export.offer_project(self.workbench.project is not None))
+        self._parts = _Parts(
+            self.background.close,
+            autosaver.close,
+            self.workbench.let_go,
+            self.session.close,
+            self.keys.close,
+            self._collector.stop,
+        )
+        self.workbench.changed.connect(self._on_workbench)
         self.session.notified.connect(self._on_notified)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
@@ -130,10 +137,8 @@ class PixelCAMDock(QWidget):
                 timer.stop()
             self._viewer.events.theme.disconnect(self._on_theme)
             self.comparison_controller.close()
-            self.keys.close()
             self._question.setEnabled(False)
         self._parts.close()
-        self._collector.stop()
 
     @property
     def sections(self) -> tuple[QWidget, ...]:
@@ -206,6 +211,9 @@ class PixelCAMDock(QWidget):
         self.message.say(message, level)
         notification_manager.dispatch(Notification(message, _SEVERITY[level]))
 
+    def _on_workbench(self) -> None:
+        self.export.offer_project(self.workbench.project is not None)
+
     def _on_theme(self, event: object = None) -> None:
         tones = Tones.of(self._viewer.theme)
         self.message.set_tones(tones)
@@ -234,6 +242,7 @@ class PixelCAMDock(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Save when the window closes, or asks whether it may."""
         if event.type() == QEvent.Type.Close and watched is self._watched and not self._parts.closed:
+            self.workbench.note_work()
             self.seeds_controller.flush()
         return super().eventFilter(watched, event)
 
@@ -245,17 +254,15 @@ class PixelCAMDock(QWidget):
 
 
 class _Parts:
-    """What a dock has to let go of, and can let go of without the dock."""
+    """What a dock has to let go of, in this order, and can let go of without the dock."""
 
-    def __init__(self, session: Session, background: QtBackground, autosaver: Autosaver) -> None:
-        self._held = (session, background, autosaver)
+    def __init__(self, *closers: Callable[[], None]) -> None:
+        self._closers = list(closers)
         self.closed = False
 
     def close(self, *ignored: object) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        session, background, autosaver = self._held
-        background.close()
-        autosaver.close()
-        session.close()
+        if not self.closed:
+            self.closed = True
+            for close in self._closers:
+                close()
+            self._closers.clear()  # they know of the window, which is to go

@@ -33,6 +33,11 @@ class _Relay(QObject):
         self.reported.connect(self._on_reported)
         self.ended.connect(self._on_ended)
 
+    def silence(self) -> None:
+        """Call nobody back any more, nor keep them alive: napari remembers workers for long."""
+        self.silent = True
+        self._done, self._failed, self._progress = _ignore, _ignore, ignore_events
+
     def _on_reported(self, event: Event) -> None:
         if not self.silent:
             self._progress(event)
@@ -41,10 +46,16 @@ class _Relay(QObject):
         self.on_end()
         if self.silent:
             return
+        done, failed = self._done, self._failed
+        self.silence()
         if isinstance(outcome, _Failure):
-            self._failed(outcome.error)
+            failed(outcome.error)
         else:
-            self._done(outcome)
+            done(outcome)
+
+
+def _ignore(outcome: object) -> None:
+    """Call nobody."""
 
 
 class _Failure:
@@ -79,12 +90,12 @@ class QtBackground:
             progress(event)
 
         relay = _Relay(done, failed, on_event if watched else ignore_events)
-        task = Task(relay.reported.emit)
+        task, held = Task(relay.reported.emit), [work]
 
         def run() -> None:
             outcome: object
             try:
-                outcome = work(task)
+                outcome = held.pop()(task)  # as it may know of the window, and napari remembers this function
             except Exception as error:  # the caller's callback says it
                 outcome = _Failure(error)
             relay.ended.emit(outcome)
@@ -101,7 +112,7 @@ class QtBackground:
     def close(self) -> None:
         """Ask all work to end, and drop what it will say."""
         for relay, task in self._running.items():
-            relay.silent = True
+            relay.silence()
             task.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def failing():
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
     """Return a real checkpoint: a small network that has learned nothing yet."""
+    backend.keep_triton_out()
     import torch
 
     from pixelcam.model import ModelCard, save_checkpoint
@@ -115,3 +117,5 @@ def open_dock(make_napari_viewer_proxy, npe2pm, qtbot):
     for dock in docks:
         dock.close_down()
     docks.clear()
+    qtbot.wait(20)
+    gc.collect()  # a window that the test has closed goes in two passes, and napari makes only one

@@ -159,4 +159,7 @@ def test_without_a_project_the_images_in_the_viewer_count_as_ever(work):
         work.localize.run()
         paint(work, FOREGROUND)
     work.refine.set_everywhere(True)
-    assert "those on 1 other image, 1 cells" in work.refine.state.text
+    assert "those on 1 other image, 1 cell (" in work.refine.state.text
+    work.viewer.layers.remove(work.viewer.layers["one"])
+    work.refine.renew()
+    assert "your seeds alone" in work.refine.state.text

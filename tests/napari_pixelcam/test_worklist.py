@@ -1,5 +1,7 @@
 """A project in a real window: opened by its folder, gone through by click and by key, and closed with it."""
 
+import gc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,23 @@ def test_a_moved_image_is_marked_and_found_by_its_button(
     assert asked == [("Where is image-1.png now?", str(tmp_path / "images"))]
     assert work.lost.isHidden()
     assert "found again" in work.status.text
+
+
+def test_closing_the_window_gives_the_name_free_keeps_the_time_and_leaves_garbage_to_python(
+    open_dock, make_napari_viewer, fake, qtbot, project
+):
+    viewer, dock = open_dock(viewer=make_napari_viewer(show=True))
+    dock.workbench.open(project, "Ann")
+    qtbot.waitUntil(lambda: dock.workbench.project is not None, timeout=60_000)
+    click(qtbot, dock.worklist.next_button)
+    qtbot.waitUntil(lambda: shows(dock, "image-0"), timeout=60_000)
+    dock.workbench._stopwatch.seconds = 7.0
+    assert not gc.isenabled()
+    viewer.close()
+    qtbot.wait(50)
+    assert gc.isenabled()
+    with Project.open(project, reviewer="Ann") as again:
+        assert again.image(1).seconds >= 7
 
 
 def test_the_history_lists_every_save_and_goes_back(open_dock, fake, qtbot, project):

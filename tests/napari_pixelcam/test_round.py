@@ -1,0 +1,220 @@
+"""The whole round in a real window, by mouse and buttons: a project, from its making to the merge of two."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QFileDialog
+
+from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
+from napari_pixelcam.widgets.imagelist import SIGNS
+from pixelcam.cli import main
+from pixelcam.export import read_seeds
+from pixelcam.review import Project
+from tests.napari_pixelcam.helpers import tissue
+
+NAMES = [f"image-{number}" for number in range(5)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return five image files."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, name in enumerate(NAMES):
+        Image.fromarray(np.roll(tissue(), 9 * number, axis=1)).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+class Person:
+    """Sits before the dock: clicks, paints, and waits until the window shows what came of it."""
+
+    def __init__(self, qtbot, monkeypatch, viewer, dock, name):
+        self.qtbot, self.monkeypatch = qtbot, monkeypatch
+        self.viewer, self.dock, self.list = viewer, dock, dock.worklist
+        self.list.reviewer.clear()
+        qtbot.keyClicks(self.list.reviewer, name)
+
+    def click(self, button):
+        assert button.isVisibleTo(self.dock), button.text()
+        assert button.isEnabled(), button.text()
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def wait(self, condition):
+        self.qtbot.waitUntil(lambda: bool(condition()), timeout=60_000)
+
+    def choose(self, button, dialog, answer):
+        """Press a button that asks for files or a folder."""
+        self.monkeypatch.setattr(QFileDialog, dialog, lambda *ignored: answer)
+        self.click(button)
+
+    def open(self, name):
+        """Click on an image in the list, and wait for its map."""
+        names = [entry.name for entry in self.list.images.rows.entries]
+        index = self.list.images.rows.index(names.index(name))
+        self.list.images.scrollTo(index)
+        place = self.list.images.visualRect(index).center()
+        self.qtbot.mouseClick(self.list.images.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        self.wait(lambda: self.shows(name))
+
+    def shows(self, name):
+        record = self.dock.session.record
+        return record is not None and record.name == name and record.result is not None
+
+    def map(self):
+        return np.array(self.dock.session.record.overlays["foreground"].data)
+
+    def paint(self, brush, points):
+        """Drag with the mouse over the canvas, through points of the image."""
+        if not self.dock.seeds.brushes[brush].isChecked():
+            self.click(self.dock.seeds.brushes[brush])
+        canvas = self.viewer.window._qt_viewer.canvas.native
+        places = [self.place(canvas, point) for point in points]
+        self.qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=places[0])
+        for place in places[1:]:
+            self.qtbot.mouseMove(canvas, place)
+            self.qtbot.wait(30)
+        self.qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=places[-1])
+        self.qtbot.wait(30)
+
+    def place(self, canvas, point):
+        """Return where on the canvas a pixel of the image lies."""
+        camera, world = self.viewer.scene.camera, self.dock.session.record.layer.data_to_world(point)
+        y, x = (camera.zoom * (world[axis] - camera.center[axis - 2]) for axis in (0, 1))
+        return QPoint(round(canvas.width() / 2 + x), round(canvas.height() / 2 + y))
+
+    def correct(self):
+        """Paint a disc as foreground and a stripe as background; return the map before and the seeds."""
+        before = self.map()
+        self.paint("foreground", [(24, 24), (24, 36)])
+        self.paint("background", [(8, 80), (8, 110)])
+        self.wait(lambda: re.search(r"refitted in \d+ ms", self.dock.refine.text.text()))
+        self.wait(lambda: not np.array_equal(self.map(), before))
+        self.wait(lambda: self.dock.seeds.saved.text.startswith("✓ saved"))
+        painted = self.dock.session.record.seeds.data.copy()
+        assert (painted[24, 24], painted[24, 30], painted[8, 95]) == (FOREGROUND, FOREGROUND, BACKGROUND)
+        return before, painted
+
+
+@pytest.fixture
+def sit_down(open_dock, make_napari_viewer, tiny, qtbot, monkeypatch):
+    """Return a function that opens a new window for a reviewer, on a model of random weights."""
+
+    def sit(name):
+        viewer, dock = open_dock(viewer=make_napari_viewer(show=True))
+        return Person(qtbot, monkeypatch, viewer, dock, name)
+
+    return sit
+
+
+def signs(person):
+    """Return how far the list says that each image is."""
+    rows = person.list.images.rows
+    return {entry.name: SIGNS[entry.status] for entry in rows.entries}
+
+
+@pytest.mark.timeout(600)
+def test_a_project_of_five_images_from_its_making_to_the_merge_of_two_reviewers(
+    sit_down, files, tmp_path, capsys
+):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    ann = sit_down("Ann")
+    ann.choose(ann.list.new_button, "getExistingDirectory", str(folder))
+    ann.wait(lambda: ann.list.bench.isVisibleTo(ann.dock))
+    ann.choose(ann.list.add_button, "getOpenFileNames", ([str(file) for file in files], ""))
+    ann.wait(lambda: ann.shows("image-0"))  # it comes by itself, and is localized
+    ann.wait(lambda: ann.list.all_button.isEnabled())
+    ann.click(ann.list.all_button)
+    ann.wait(lambda: "had its map already" in ann.list.status.text)
+    rows = ann.list.images.rows
+    assert sorted(entry.name for entry in rows.entries) == NAMES
+    assert all("%" in rows.describe(entry) for entry in rows.entries)
+
+    before, painted = ann.correct()
+    up, down = ((ann.map() - before)[painted == value].mean() for value in (FOREGROUND, BACKGROUND))
+    assert up > 0 > down
+    elsewhere = painted == 0
+    assert np.abs(ann.map() - before)[elsewhere].max() > 0.01, "the map follows beyond what was painted"
+    ann.click(ann.dock.refine.model_button)
+    np.testing.assert_allclose(ann.map(), before, atol=1e-3)
+    ann.click(ann.dock.refine.model_button)
+    first = ann.map()
+    ann.click(ann.list.done_button)
+    ann.wait(lambda: ann.dock.workbench.opening is None and not ann.shows("image-0"))
+    ann.open("image-1")
+    _, second_seeds = ann.correct()
+    ann.click(ann.dock.refine.everywhere)
+    ann.wait(lambda: "those on 1 other image" in ann.dock.refine.text.text())
+    assert not ann.dock.refine.reading.isVisibleTo(ann.dock)
+    ann.click(ann.dock.refine.everywhere)
+    ann.wait(lambda: "follows your seeds (" in ann.dock.refine.text.text())
+
+    ann.open("image-2")
+    said = ann.dock.session.record.result.localization.predicted
+    ann.dock.seeds.label_choice.setFocus()
+    for _ in range(2):  # past the model's own class
+        ann.qtbot.keyClick(ann.dock.seeds.label_choice, Qt.Key.Key_Down)
+    label = ann.dock.seeds.label_choice.currentData()
+    assert label not in (None, said)
+    ann.qtbot.keyClicks(ann.list.note, "torn at the edge")
+    ann.qtbot.keyClick(ann.list.note, Qt.Key.Key_Return)
+    ann.click(ann.list.skip_button)
+    ann.wait(lambda: not ann.shows("image-2"))
+    ann.viewer.close()
+
+    again = sit_down("Ann")
+    again.choose(again.list.open_button, "getExistingDirectory", str(folder))
+    again.wait(lambda: again.list.bench.isVisibleTo(again.dock))
+    found = signs(again)
+    assert (found["image-0"], found["image-1"], found["image-2"]) == ("●", "◐", "–")
+    assert "2 of 5 done" in again.list.about.text()
+    again.open("image-0")
+    np.testing.assert_array_equal(again.dock.session.record.seeds.data, painted)
+    again.wait(lambda: "refitted" in again.dock.refine.text.text())
+    np.testing.assert_allclose(again.map(), first, atol=0.02)
+    again.open("image-1")
+    np.testing.assert_array_equal(again.dock.session.record.seeds.data, second_seeds)
+    again.open("image-2")
+    assert again.dock.seeds.label_choice.currentData() == label
+    assert again.list.note.text() == "torn at the edge"
+    assert f"→ {label}" in again.list.images.rows.describe(again.dock.workbench.entry)
+
+    out = tmp_path / "seeds"
+    again.dock.export.folder.value = out
+    again.click(again.dock.export.everywhere)
+    again.click(again.dock.export.run_button)
+    again.wait(lambda: again.dock.export.status.level == "good")
+    exported = {record.sidecar.image.name: record for record in read_seeds(out)}
+    np.testing.assert_array_equal(exported["image-0"].labels, painted)
+    np.testing.assert_array_equal(exported["image-1"].labels, second_seeds)
+    again.click(again.list.close_button)
+    again.wait(lambda: again.list.door.isVisibleTo(again.dock))
+
+    other = tmp_path / "other"
+    with Project.create(other, reviewer="Ben") as project:
+        project.add_images(files)
+    ben = sit_down("Ben")
+    ben.choose(ben.list.open_button, "getExistingDirectory", str(other))
+    ben.wait(lambda: ben.list.bench.isVisibleTo(ben.dock))
+    ben.open("image-0")
+    ben.paint("foreground", [(24, 24), (24, 36)])
+    ben.paint("foreground", [(8, 80), (8, 110)])
+    ben.wait(lambda: ben.dock.seeds.saved.text.startswith("✓ saved"))
+    ben.click(ben.list.close_button)
+
+    merged = tmp_path / "merged"
+    capsys.readouterr()
+    assert main(["review", "merge", str(merged), str(folder), str(other), "--reviewer", "Ann", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["reviewers"]) == (5, ["Ann", "Ben"])
+    (agreement,) = report["agreement"]
+    assert 0 < agreement["same_pixels"] < agreement["pixels"]
+    with Project.open(merged, reviewer="Ann", read_only=True) as project:
+        by_name = {entry.name: entry for entry in project.images()}
+        np.testing.assert_array_equal(project.seeds(by_name["image-0"].id), painted)
+        np.testing.assert_array_equal(project.seeds(by_name["image-0"].id, "Ben")[24, 24:37], 2)
+        assert (by_name["image-2"].label, by_name["image-2"].status) == (label, "skipped")
