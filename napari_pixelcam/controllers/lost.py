@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_pixelcam.controllers.session import Session
+from pixelcam.errors import ChangedImageError, MissingImageError
 from pixelcam.review import ImageEntry
 
 if TYPE_CHECKING:
@@ -44,10 +45,18 @@ class LostImages:
             failed=lambda error: None,  # whoever opens an image is told
         )
 
-    def note(self, id: int) -> None:
-        """Take note that an image could not be opened, and is the one to ask for."""
+    def note(self, id: int, entries: Sequence[ImageEntry], error: Exception) -> Exception:
+        """Take note of an image that is lost, where that is the failure; return it in the dock's words."""
+        if not isinstance(error, MissingImageError | ChangedImageError):
+            return error
         self._asked = id
         self._set(self.ids | {id})
+        if isinstance(error, ChangedImageError):
+            return error
+        name = next(entry.path.name for entry in entries if entry.id == id)
+        return MissingImageError(
+            f"{name} is not where it was; put it back, or press “Find it…” in the work list."
+        )
 
     def forget(self) -> None:
         """Know of no image."""

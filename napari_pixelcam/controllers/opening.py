@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,9 @@ from pixelcam.localize.uncertainty import map_uncertainty
 from pixelcam.slides import Slide, open_slide
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pixelcam.review import Project
 
 
@@ -46,6 +49,12 @@ def read_image(project: Project, id: int) -> OpenImage:
     slide = open_slide(project.locate(id))
     kept = project.localization(id)
     return OpenImage(id, slide, None if kept is None else map_result(kept))
+
+
+def read_thumbnails(project: Project, ids: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    """Return small pictures, (h, w, 3) uint8, of those of the images that have one."""
+    found = {id: project.thumbnail(id) for id in ids}
+    return {id: pixels for id, pixels in found.items() if pixels is not None}
 
 
 def keep_map(project: Project, id: int, localization: Localization) -> None:

@@ -9,19 +9,18 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.batch import BatchController
 from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Stopwatch
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.lost import LostImages
-from napari_pixelcam.controllers.opening import OpenImage, ReadAhead, keep_map, read_image
+from napari_pixelcam.controllers.opening import OpenImage, ReadAhead, keep_map, read_image, read_thumbnails
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.images import KEY
 from napari_pixelcam.keeping import PROJECT_IMAGE, FolderKeeper, ProjectKeeper, kept_in, project_image
 from napari_pixelcam.reader import layer_of
-from pixelcam.errors import ChangedImageError, MissingImageError, PixelCAMError, ProjectLockedError
+from pixelcam.errors import PixelCAMError, ProjectLockedError
 from pixelcam.review import ImageEntry, Project
 
 
@@ -192,14 +191,7 @@ class WorkbenchController:
     def _cannot_open(self, id: int, error: Exception) -> None:
         if self.opening == id:
             self.opening = None
-            if isinstance(error, MissingImageError | ChangedImageError):
-                self.lost.note(id)
-            if isinstance(error, MissingImageError):
-                name = next(entry.path.name for entry in self.entries if entry.id == id)
-                error = MissingImageError(
-                    f"{name} is not where it was; put it back, or press “Find it…” in the work list."
-                )
-            self._fail(error)
+            self._fail(self.lost.note(id, self.entries, error))
             self.changed.emit()
 
     def find_lost(self, path: Path) -> None:
@@ -320,14 +312,12 @@ class WorkbenchController:
     def read_thumbnails(self, ids: Sequence[int], done: Callable[[dict[int, Any]], None]) -> None:
         """Read small pictures of images, (h, w, 3) uint8; `done` gets those that there are."""
         project = self.project
-        if project is None:
-            return
-
-        def work(task: Task) -> dict[int, Any]:
-            found = {id: project.thumbnail(id) for id in ids}
-            return {id: pixels for id, pixels in found.items() if pixels is not None}
-
-        self.session.background.submit(work, done=done, failed=lambda error: None)  # they are a convenience
+        if project is not None:
+            self.session.background.submit(
+                lambda task: read_thumbnails(project, ids),
+                done=done,
+                failed=lambda error: None,  # they are a convenience
+            )
 
     # Adding and localizing many.
 
