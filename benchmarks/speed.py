@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from benchmarks.localization.environment import environment
 from pixelcam.export.atomic import write_text
 from pixelcam.model.encoder import encoder_info
+from pixelcam.model.familiarity import Familiarity, towards_chance
 from pixelcam.model.geometry import resize_map
 from pixelcam.model.network import PixelCAM, foreground_probability
 from pixelcam.training import TrainSettings, engine, stages
@@ -141,6 +142,8 @@ def measure_encoder(name: str, batch: int, turns: int, device: torch.device, clo
     """Time one encoder alone, localizing with it, and Grad-CAM++ through it."""
     torch.manual_seed(0)
     network = PixelCAM(name, CLASSES, levels=default_levels(encoder_info(name))).eval().to(device)
+    network.familiarity = Familiarity.fit(*torch.randn(2, 200, network.measured))
+    network.to(device)
     images = torch.randn(batch, 3, SIDE, SIDE, device=device)
     works = {
         ENCODER: lambda: bare_encoder(network, images),
@@ -164,14 +167,18 @@ def bare_encoder(network: PixelCAM, images: Tensor) -> Tensor:
 
 
 def localize(network: PixelCAM, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return class probabilities and maps of the images' size, as `Localizer.predict_batch` does."""
+    """Return class probabilities and maps of the images' size, as `Localizer.localize` does."""
     with torch.inference_mode():
-        prediction = network(images)
+        part = network.forward_part(images, (0, None), (0, None))
+        probabilities = torch.softmax(network.image_head.logits(part.pooled), dim=1)
+        if network.familiarity is not None:
+            familiarity = network.familiarity(part.means)[:, None].to(probabilities)
+            probabilities = towards_chance(probabilities, familiarity, False)
         ratio = 1 / network.pixel_head.stride
         size = (images.shape[2], images.shape[3])
-        maps = foreground_probability(prediction.pixel_logits)
+        maps = foreground_probability(part.pixel_logits)
         upsampled = torch.stack([resize_map(each, size, (ratio, ratio)) for each in maps])
-        return torch.softmax(prediction.class_logits, dim=1), upsampled
+        return probabilities, upsampled
 
 
 class _Classifier(nn.Module):
@@ -299,7 +306,8 @@ Made by `make bench-speed`; do not edit. {where}. Times are {clock}.
 
 In terms of the bare encoder's forward pass (timm's `forward_features`) at the same batch of {SIDE} x {SIDE}
 pixel images: median of the ratios within each of {turns} turns, quartiles in brackets. Localization is all of
-it: class probabilities, and foreground probability on all default levels, interpolated to the image's size.
+it: class probabilities, familiarity, and foreground probability on all default levels, interpolated to the
+image's size.
 The weights are random.
 
 | encoder | batch | encoder alone, ms | localization | at most {TARGET} | Grad-CAM++ of `grad-cam` |

@@ -124,7 +124,7 @@ class Familiarity(nn.Module):
         return (beyond / USUAL).clamp(max=1.0)
 
 
-def towards_chance(probabilities: Tensor, familiarity: float, multi_label: bool) -> Tensor:
+def towards_chance(probabilities: Tensor, familiarity: Tensor | float, multi_label: bool) -> Tensor:
     """Draw class probabilities towards those of somebody who knows nothing.
 
     ``familiarity * p + (1 - familiarity) * chance``: the mixture of what the model says where it knows the
@@ -134,9 +134,9 @@ def towards_chance(probabilities: Tensor, familiarity: float, multi_label: bool)
     Parameters
     ----------
     probabilities
-        (classes,).
+        (..., classes).
     familiarity
-        In [0, 1].
+        In [0, 1]; a tensor is one that broadcasts against the probabilities.
     multi_label
         Whether each class has a probability of its own: chance is then one half, else one by the number of
         classes.

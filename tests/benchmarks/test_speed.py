@@ -10,6 +10,7 @@ from benchmarks import speed
 from pixelcam.localize import localizer as localizing
 from pixelcam.localize.localization import ModelRef
 from pixelcam.model import ModelCard
+from pixelcam.model.familiarity import Familiarity
 
 
 class Clock:
@@ -55,14 +56,20 @@ def test_the_first_two_works_change_places_from_turn_to_turn():
 @pytest.mark.parametrize("encoder", ["test_efficientnet", "test_vit"])
 def test_what_is_timed_as_localization_is_what_the_localizer_gives(encoder, one_thread):
     torch.manual_seed(0)
-    card = ModelCard(encoder=encoder, classes=("a", "b"), input_size=96)
+    card = ModelCard(encoder=encoder, classes=("a", "b"), input_size=96, levels=(1, 2))
     network = card.build()
     localizer = localizing.Localizer(network, card, ModelRef("x", ""), torch.device("cpu"))
     pixels = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), dtype=np.uint8)
-    probabilities, maps = localizer.predict_batch(pixels)
+    network.familiarity = Familiarity.fit(*torch.randn(2, 50, network.measured))
+    network.familiarity.usual[0] = (
+        network.familiarity.log_distance(localizer.mean_features(pixels)).mean() - 1
+    )
+    expected = [localizer.localize(each) for each in pixels]
+    assert 0 < expected[0].familiarity < 1
     found = speed.localize(network, localizing.normalise(torch.from_numpy(pixels), card))
-    np.testing.assert_allclose(found[0].numpy(), probabilities, atol=1e-6)
-    np.testing.assert_allclose(found[1].numpy(), maps, atol=1e-6)
+    for each, probabilities, foreground in zip(expected, *found, strict=True):
+        np.testing.assert_allclose(probabilities.numpy(), list(each.classes.values()), atol=1e-6)
+        np.testing.assert_allclose(foreground.numpy(), each.foreground, atol=1e-6)
 
 
 def test_the_parts_of_a_training_step_are_told_in_shares_of_it(one_thread):
