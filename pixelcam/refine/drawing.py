@@ -49,8 +49,39 @@ class MapGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearChange:
-    """What a refit adds to the logits of a field: a linear head on the means of features over windows.
+class Nearby:
+    """Gaussian surroundings of places.
+
+    Attributes
+    ----------
+    places
+        (n, 2) cells of the plain grid, (y, x).
+    reach
+        Standard deviation in cells.
+    """
+
+    places: Tensor
+    reach: float
+
+    def covariance(self) -> Tensor:
+        """Return how much each place lies in each other's surroundings, (n, n) in [0, 1]."""
+        return self._fading(self.places[:, :1] - self.places[:, 0]) * self._fading(
+            self.places[:, 1:] - self.places[:, 1]
+        )
+
+    def spread(self, values: Tensor, rows: Span, columns: Span) -> Tensor:
+        """Return the sum of the surroundings, each times its value of (n,), in a box (h, w) of cells."""
+        down = self._fading(torch.arange(*rows)[:, None] - self.places[:, 0])
+        along = self._fading(torch.arange(*columns)[:, None] - self.places[:, 1])
+        return (down * values) @ along.T
+
+    def _fading(self, distance: Tensor) -> Tensor:
+        return torch.exp(-((distance / self.reach) ** 2) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class MapChange:
+    """What a refit adds to the logits of a field: a linear head on means of features, and labels' own say.
 
     Attributes
     ----------
@@ -60,11 +91,15 @@ class LinearChange:
         Of each level, (windows, channels).
     bias
         Added everywhere.
+    nearby, nearby_values
+        Around labels, and how much there, (n,).
     """
 
     sides: Sequence[int]
     weights: Sequence[Tensor]
     bias: float
+    nearby: Nearby
+    nearby_values: Tensor
 
     def logits(self, features: FieldFeatures, rows: Span, columns: Span) -> Tensor:
         """Return the field's logits after the change, (h, w), in a box of cells of the plain grid."""
@@ -82,6 +117,7 @@ class LinearChange:
             for (first, last), (start, _) in zip((rows, columns), around, strict=True)
         ]
         logits = features.prior[slice(*rows), slice(*columns)] + self.bias
+        logits = logits + self.nearby.spread(self.nearby_values, rows, columns)
         for part, side in zip(scores, self.sides, strict=True):
             logits = logits + smooth(smooth(part[None], side, axis=-1), side, axis=-2)[0][tuple(inside)]
         return logits

@@ -10,7 +10,7 @@ ITERATIONS = 50
 _SMALLEST_STEP = 2**-12
 
 
-def fit_dual(features: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l2: float) -> Tensor:
+def fit_dual(gram: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l2: float) -> Tensor:
     """Fit the change of a logistic head and return it as weights of the samples.
 
     Minimises ``sum_i w_i log(1 + exp(-s_i z_i)) + l2 / 2 |d|^2`` over d, where ``z = prior + features @ d``
@@ -20,8 +20,8 @@ def fit_dual(features: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l
 
     Parameters
     ----------
-    features
-        (n, d) float64.
+    gram
+        (n, n) float64: ``features @ features.T``, or any covariance of what the head adds at the samples.
     prior
         (n,) logits of foreground before the fit.
     labels
@@ -36,7 +36,6 @@ def fit_dual(features: Tensor, prior: Tensor, labels: Tensor, weights: Tensor, l
     a
         (n,) float64.
     """
-    gram = features @ features.T
     identity = torch.eye(len(labels), dtype=torch.float64)
     signs = 1 - 2 * labels
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from pixelcam.errors import CancelledError
 from pixelcam.events import Stop, StopCheck, never_stop
 from pixelcam.model.geometry import Grid
-from pixelcam.refine.drawing import LinearChange, MapGrid, draw, smoothing_taps
+from pixelcam.refine.drawing import MapChange, MapGrid, Nearby, draw, smoothing_taps
 from pixelcam.refine.features import FieldFeatures
 from pixelcam.refine.head import fit_dual
 from pixelcam.seeds import BACKGROUND, FOREGROUND
@@ -23,9 +23,13 @@ from pixelcam.seeds.seedmap import SeedMap
 
 Labels = NDArray[np.uint8] | SeedMap
 
-L2 = 0.03
+L2 = 0.04
 BACKGROUND_WEIGHT = 1.15
 """What a cell of background counts for beside one of foreground: refits err towards foreground."""
+NEARNESS = 0.2
+REACH = 20
+"""How much a label speaks for its surroundings whatever the features tell (the variance, beside that of the
+head's change), and how far: a standard deviation in working pixels."""
 WINDOWS = (12, 28)
 """Sides in working pixels of the two neighbourhoods whose mean features a cell is judged by."""
 FULL_WEIGHT = 29
@@ -82,7 +86,7 @@ class Refit:
     seeds: SeedMap
     own: SeedSamples
     samples: int
-    change: LinearChange | None
+    change: MapChange | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,9 @@ class Refiner:
 
     The head is linear in the features of the cell's neighbourhood: the means over two windows, as single
     cells of the finest levels vary with every nucleus. Averaging is linear too, so that a map costs
-    one 1x1 convolution a level and the averaging of its few channels.
+    one 1x1 convolution a level and the averaging of its few channels. What features do not tell, a label
+    still says of its surroundings: beside the head's change, the fit has a smooth one that fades around
+    labels (a Gaussian process of linear and radial covariance).
 
     Parameters
     ----------
@@ -151,9 +157,9 @@ class Refiner:
             Labelled cells of other images, which count as much.
         """
         seeds = _seeds(labels)
-        own = self.samples(seeds)
+        own, places = self._own(seeds)
         joined = SeedSamples.joined([own, *others])
-        return Refit(seeds, own, len(joined), self._change(joined) if len(joined) else None)
+        return Refit(seeds, own, len(joined), self._change(joined, places) if len(joined) else None)
 
     def draw_all(
         self, refit: Refit, grid: MapGrid, should_stop: StopCheck = never_stop
@@ -238,8 +244,13 @@ class Refiner:
         labels
             As for `fit`.
         """
-        rows, columns, counts, values = self._cells(_seeds(labels))
-        features = self._gathered(rows, columns)
+        return self._own(_seeds(labels))[0]
+
+    def _own(self, seeds: SeedMap) -> tuple[SeedSamples, Tensor]:
+        """Return the samples of this image, and the cells (n, 2) that they lie at."""
+        rows, columns, counts, values = self._cells(seeds)
+        places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
+        features = torch.cat([self._gathered(rows, columns), places], dim=1)
         prior = self.features.prior[rows, columns]
         weights = torch.from_numpy(np.minimum(counts / FULL_WEIGHT, 1)).float()
         side = 1
@@ -250,7 +261,8 @@ class Refiner:
         if side > 1:
             _, index = np.unique(groups, return_inverse=True)
             features, prior, values, weights = _averaged(features, prior, values, weights, index)
-        return SeedSamples(features, prior, torch.from_numpy(values).float(), weights)
+        own = SeedSamples(features[:, :-2], prior, torch.from_numpy(values).float(), weights)
+        return own, features[:, -2:]
 
     def _cells(self, seeds: SeedMap) -> tuple[NDArray[np.int64], ...]:
         """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels."""
@@ -312,20 +324,26 @@ class Refiner:
     def _width(self) -> int:
         return len(self._sides) * sum(each.shape[0] for each in self.features.maps) + 1
 
-    def _fitted(self, samples: SeedSamples) -> Tensor:
-        """Return what the refit adds to the head's weights on `SeedSamples.features`, (d,) float32."""
-        features, labels = samples.features.double(), samples.labels.double()
+    def _change(self, samples: SeedSamples, places: Tensor) -> MapChange:
+        """Return what a refit changes; the first samples are of this image, at `places`."""
+        nearby = Nearby(places, REACH / self.features.stride)
+        a = self._solved(samples, nearby)
+        change = (samples.features.double().T @ a).float()
+        channels = [values.shape[0] for values in self.features.maps]
+        heads = change[:-1].view(len(self._sides), -1).split(channels, dim=1)
+        scaled = [head * scale for head, scale in zip(heads, self._scales, strict=True)]
+        own = NEARNESS * a[: len(places)].float()
+        return MapChange(self._sides, scaled, float(change[-1]) * BIAS, nearby, own)
+
+    def _solved(self, samples: SeedSamples, nearby: Nearby) -> Tensor:
+        """Return the fit's weights of the samples, (n,) float64."""
+        features, labels, own = samples.features.double(), samples.labels.double(), len(nearby.places)
+        gram = features @ features.T
+        gram[:own, :own] += NEARNESS * nearby.covariance().double()
         # Where the map is cut is where a label says that it was wrong.
         prior = samples.prior.double() - self._cut
         weights = samples.weights.double() * torch.where(labels > 0, 1.0, BACKGROUND_WEIGHT)
-        return (features.T @ fit_dual(features, prior, labels, weights, self.l2)).float()
-
-    def _change(self, samples: SeedSamples) -> LinearChange:
-        change = self._fitted(samples)
-        channels = [values.shape[0] for values in self.features.maps]
-        heads = change[:-1].view(len(self._sides), -1).split(channels, dim=1)
-        weights = [head * scale for head, scale in zip(heads, self._scales, strict=True)]
-        return LinearChange(self._sides, weights, float(change[-1]) * BIAS)
+        return fit_dual(gram, prior, labels, weights, self.l2)
 
 
 def _seeds(labels: Labels) -> SeedMap:

@@ -25,11 +25,11 @@ def samples(seed, sure):
 def test_the_fit_ends_where_the_loss_is_least_however_wrong_the_prior_was():
     for sure in (0, 3, 8, 20):
         for seed in range(5):
-            made = samples(seed, sure)
-            found = fit_dual(*made, L2)
-            assert gradient(*made, found).abs().max() < 1e-4, (sure, seed)
+            features, *made = samples(seed, sure)
+            found = fit_dual(features @ features.T, *made, L2)
+            assert gradient(features, *made, found).abs().max() < 1e-4, (sure, seed)
 
 
 def test_samples_that_the_prior_has_right_change_little():
     features, prior, labels, weights = samples(0, -20)
-    assert fit_dual(features, prior, labels, weights, L2).abs().max() < 1e-6
+    assert fit_dual(features @ features.T, prior, labels, weights, L2).abs().max() < 1e-6

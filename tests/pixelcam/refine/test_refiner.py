@@ -50,7 +50,7 @@ def test_the_fit_minimises_the_loss_that_it_names():
         return (weights * np.logaddexp(0, -signs * (prior + x @ change))).sum() + l2 / 2 * change @ change
 
     best = minimize(loss, np.zeros(5), tol=1e-12).x
-    a = fit_dual(*(torch.from_numpy(each) for each in (x, prior, labels, weights)), l2)
+    a = fit_dual(*(torch.from_numpy(each) for each in (x @ x.T, prior, labels, weights)), l2)
     np.testing.assert_allclose(x.T @ a.numpy(), best, atol=1e-4)
 
 
@@ -59,7 +59,9 @@ def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     tool = Refiner(field)
     refit = tool.fit(labels)
     samples = refit.own
-    scored = samples.prior + samples.features @ tool._fitted(samples)
+    a = tool._solved(samples, refit.change.nearby).float()
+    gram = samples.features @ samples.features.T
+    scored = samples.prior + (gram + refiner.NEARNESS * refit.change.nearby.covariance()) @ a
     rows, columns, *_ = tool._cells(refit.seeds)
     logits = refit.change.logits(field, *((0, side) for side in field.prior.shape))
     np.testing.assert_allclose(logits[rows, columns], scored, atol=1e-4)
@@ -94,6 +96,27 @@ def test_the_map_follows_the_labels_and_keeps_them(field):
     near = (around != 0) & (labels == 0)
     change = after - before
     assert change[near & (around == 2)].mean() > change[near & (around == 1)].mean() + 0.01
+
+
+def test_a_label_speaks_for_its_surroundings_and_not_for_what_is_far(field, monkeypatch):
+    monkeypatch.setattr(refiner, "REACH", 8)
+    labels = clicks((30, 30, 2))
+
+    def logits(nearness):
+        monkeypatch.setattr(refiner, "NEARNESS", nearness)
+        return (
+            Refiner(field)
+            .fit(labels)
+            .change.nearby.spread(
+                Refiner(field).fit(labels).change.nearby_values, *((0, side) for side in field.prior.shape)
+            )
+        )
+
+    assert not logits(0).any()
+    found = logits(0.2)
+    near = [round((30 + 0.5) * ratio - 0.5) for ratio in field.ratio]
+    assert found[*near] > 0.6 * found.max() > 0.01
+    assert found[-1, -1] < 1e-3 * found.max()
 
 
 def test_labels_move_the_map_against_the_threshold(field):
