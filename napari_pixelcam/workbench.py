@@ -31,9 +31,11 @@ def open_project(folder: str | Path, reviewer: str = "", *, read_only: bool = Fa
         0; what goes wrong with the project is told in the window.
     """
     import napari
+    from qtpy.QtCore import QSize
 
     viewer = napari.Viewer(title="PixelCAM")
-    viewer.window.resize(*SIZE)
+    window = viewer.window._qt_window
+    window.resize(QSize(*SIZE).boundedTo(window.screen().availableSize()))
     show_project(viewer, folder, reviewer, read_only=read_only)
     napari.run()
     return 0
@@ -42,7 +44,9 @@ def open_project(folder: str | Path, reviewer: str = "", *, read_only: bool = Fa
 def show_project(viewer: Any, folder: str | Path, reviewer: str = "", *, read_only: bool = False) -> None:
     """Open a project in the dock of a viewer, opening the dock where it is not."""
     dock = dock_of(viewer)
-    dock.workbench.open(Path(folder), reviewer or dock.worklist.reviewer.text(), read_only=read_only)
+    if reviewer:
+        dock.worklist.reviewer.setText(reviewer)
+    dock.workbench.open(Path(folder), dock.worklist.reviewer.text(), read_only=read_only)
 
 
 def dock_of(viewer: Any) -> PixelCAMDock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import importlib
 import importlib.util
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,7 +132,8 @@ def list_(folder: Folder, reviewer: Reviewer, as_json: options.AsJson = False) -
         print_json([_document(entry) for entry in entries])
         return
     columns = ("image", "status", "label", "predicted", "foreground", "background", "path")
-    print_table(columns, [_row(entry) for entry in entries])
+    shown = len(columns) - sys.stdout.isatty()  # a path would push the rest together; --json tells it
+    print_table(columns[:shown], [_row(entry)[:shown] for entry in entries])
 
 
 @app.command()
@@ -189,6 +191,9 @@ def history(folder: Folder, image: ImageName, as_json: options.AsJson = False) -
         saves = project.history(_find(project, image).id)
     if as_json:
         print_json([{**asdict(save), "time": save.time.isoformat()} for save in saves])
+        return
+    if not saves:
+        print_note(f"No seeds were painted on {image} yet.")
         return
     print_table(
         ("number", "time", "reviewer", "what", "foreground", "background"),

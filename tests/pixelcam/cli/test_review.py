@@ -52,6 +52,17 @@ def test_a_project_is_made_and_listed(command, folder, images):
     assert line == ["one", "to do", "", "", "0", "0", str(images / "one.png")]
 
 
+def test_on_a_terminal_the_list_keeps_to_its_width_and_an_empty_history_says_so(command, folder, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command("review", "list", folder).out.splitlines()
+    assert sum("one" in line or "two" in line for line in lines) == 2
+    assert not any(".png" in line for line in lines)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ending = command("review", "history", folder, "one")
+    assert "No seeds were painted on one yet." in ending.out + ending.err
+
+
 def test_images_are_added_to_a_project_that_is_there(command, folder, images, tmp_path):
     Image.new("RGB", (20, 20), "pink").save(images / "three.png")
     (images / "broken.png").write_bytes(b"no image")
