@@ -182,6 +182,8 @@ def describe(entry: ImageEntry) -> str:
         model = "not localized"
     else:
         model = f"{_worded(entry.predicted)} {entry.confidence:.0%}".replace("%", " %")
+        if entry.unfamiliar:
+            model += ", unfamiliar"
     if entry.label is not None:
         model += " ✓" if entry.label == entry.predicted else f" → {_worded(entry.label)}"
     return model

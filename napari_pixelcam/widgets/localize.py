@@ -24,11 +24,13 @@ class LocalizeSection(Section):
         self.progress.setTextVisible(True)
         self.progress.hide()
         self.status = Message()
+        self.caution = Message()
         self.bars = ClassBars()
         self.change = note()
         self.body.addLayout(row(self.run_button, self.cancel_button))
         self.body.addWidget(self.progress)
         self.body.addWidget(self.status)
+        self.body.addWidget(self.caution)
         self.body.addWidget(self.bars)
         self.body.addWidget(self.change)
         self.run_button.clicked.connect(lambda: controller.run())
@@ -70,6 +72,7 @@ class LocalizeSection(Section):
     def _show(self, record: ImageRecord | None) -> None:
         result = record.result if record is not None else None
         self.bars.show_classes(result.localization.classes if result else {})
+        self.caution.say(result.localization.caution if result else "", "warning")
         change = describe_change(record) if record is not None else ""
         self.change.setText(change)
         self.change.setVisible(bool(change))

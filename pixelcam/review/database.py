@@ -15,7 +15,7 @@ import psutil
 
 from pixelcam.errors import OutputError, PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
-from pixelcam.review.schema import check_version, migrate
+from pixelcam.review.schema import check_version, migrate, show_as_newest
 
 DATABASE = "project.sqlite"
 BUSY_SECONDS = 10.0
@@ -318,7 +318,9 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
             f"The database of the project {path.parent} is damaged ({findings}); run "
             f"`pixelcam review rescue {path.parent}` to save what can be read."
         )
-    if not read_only:
+    if read_only:
+        show_as_newest(connection, version)
+    else:
         migrate(connection, version)
         _choose_log(connection, path.parent)
     row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pixelcam.localize.localization import ModelRef
+from pixelcam.localize.localization import UNFAMILIAR, ModelRef
 
 STATUSES = ("to do", "in review", "done", "skipped")
 
@@ -30,9 +30,10 @@ class ImageEntry:
     status, label, note, seconds, threshold
         This reviewer's: one of `STATUSES`; the class that the reviewer says the image has, "cannot tell", or
         None; free text; time spent; the threshold looked at last.
-    classes, model, uncertainty, localized
-        Of the latest localization: class name to probability, the model, a figure that grows with doubt, and
-        when it was made; empty or None where there is none.
+    classes, model, uncertainty, familiarity, localized
+        Of the latest localization: class name to probability, the model, a figure that grows with doubt, how
+        much the image looks like the training images where the model can tell, and when it was made; empty or
+        None where there is none.
     foreground, background
         Seed pixels of this reviewer.
     """
@@ -52,6 +53,7 @@ class ImageEntry:
     classes: dict[str, float]
     model: ModelRef | None
     uncertainty: float | None
+    familiarity: float | None
     localized: datetime | None
     foreground: int
     background: int
@@ -65,6 +67,11 @@ class ImageEntry:
     def confidence(self) -> float | None:
         """The probability of the predicted class."""
         return None if self.predicted is None else self.classes[self.predicted]
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the model found the image unlike those that it was trained on."""
+        return self.familiarity is not None and self.familiarity < UNFAMILIAR
 
 
 @dataclass(frozen=True)

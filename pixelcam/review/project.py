@@ -153,6 +153,7 @@ class Project(OpenProject):
             model=ModelRef(row["model_name"], row["model"]),
             scale=(row["scale_y"], row["scale_x"]),
             translate=(row["translate_y"], row["translate_x"]),
+            familiarity=row["familiarity"],
         )
 
     # Seeds.

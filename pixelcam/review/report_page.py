@@ -211,7 +211,8 @@ def _article(picture: Picture) -> str:
     said = "not localized"
     if entry.predicted is not None and entry.confidence is not None and entry.model is not None:
         doubt = "" if entry.uncertainty is None else f", uncertainty {entry.uncertainty:.3f}"
-        said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{doubt})"
+        strange = ", unlike its training images" if entry.unfamiliar else ""
+        said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{doubt}{strange})"
     figures = [_figure(picture, picture.before, "before", define=True)]
     if picture.first is not None:
         outlines, model = picture.first

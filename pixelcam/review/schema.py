@@ -115,8 +115,17 @@ CREATE TABLE events (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_FAMILIARITY = "ALTER TABLE localizations ADD COLUMN familiarity REAL"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FAMILIARITY)
 """The script that leads from version n to version n + 1, n being its index."""
+
+
+_SHOWN: tuple[str, ...] = (
+    "",
+    "CREATE TEMP VIEW localizations AS SELECT *, NULL AS familiarity FROM main.localizations",
+)
+"""What lets a connection read tables of version n, n being its index, as those of the newest."""
 
 
 def check_version(connection: sqlite3.Connection, subject: str) -> int:
@@ -157,3 +166,13 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
         if connection.in_transaction:
             connection.rollback()
         raise
+
+
+def show_as_newest(connection: sqlite3.Connection, version: int) -> None:
+    """Let a connection that must not write read the tables of an older version as if they were the newest.
+
+    Nothing of it is on the disk but for this connection.
+    """
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for step in _SHOWN[version:]:
+        connection.execute(step)

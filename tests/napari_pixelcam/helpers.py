@@ -39,6 +39,7 @@ class FakeLocalizer:
         self, *, tilt: float = 0.0, steps: int = 2, downsample: int = 1, error: Exception | None = None
     ):
         self.tilt, self.steps, self.downsample, self.error = tilt, steps, downsample, error
+        self.familiarity = None
         self.on_step = lambda step: None
 
     def localize(self, slide, *, on_event, should_stop):
@@ -63,6 +64,7 @@ class FakeLocalizer:
             model=ModelRef("tiny", "0" * 64),
             scale=(float(k), float(k)),
             translate=((k - 1) / 2, (k - 1) / 2),
+            familiarity=self.familiarity,
         )
 
 

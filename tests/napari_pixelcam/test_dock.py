@@ -171,6 +171,19 @@ def test_the_window_answers_while_the_model_runs(open_dock, fake, qtbot):
     assert turns >= 20  # one for each step of the model, at the least
 
 
+def test_an_image_unlike_the_training_images_is_cautioned_of_until_another_is_shown(open_dock, fake, qtbot):
+    _, dock = open_dock(IMAGE)
+    fake.familiarity = 0.125
+    localize(qtbot, dock)
+    words = "Unlike the training images: tiny knows little of it (familiarity 12%)."
+    assert words in dock.localize.caution.text
+    assert dock.localize.caution.level == "warning"
+    fake.familiarity = 1.0
+    localize(qtbot, dock)
+    assert dock.localize.caution.text == ""
+    assert dock.localize.caution.isHidden()
+
+
 def test_a_failure_is_shown_in_the_dock_and_the_next_try_works(open_dock, fake, failing, qtbot):
     viewer, dock = open_dock(IMAGE)
     fake.error = failing

@@ -1,6 +1,7 @@
 """A project in a real window: opened by its folder, gone through by click and by key, and closed with it."""
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def test_a_folder_given_to_napari_is_gone_through_and_nothing_is_lost(open_dock,
     assert [entry.status for entry in entries] == ["done", "in review", "in review"]
     assert entries[0].note == "crush? fold"
     assert describe(entries[0]) == "malignant 70 %"
+    assert describe(replace(entries[0], familiarity=0.1)) == "malignant 70 %, unfamiliar"
 
 
 def test_a_taken_name_offers_read_only_and_another_name(open_dock, fake, qtbot, project):

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -246,6 +247,41 @@ def test_an_older_project_is_brought_up_to_date_and_keeps_everything(painted, mo
         with project._database.reading() as connection:
             assert connection.execute("SELECT stain FROM images").fetchone()[0] == "H&E"
             assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
+
+
+def older(folder, pictures):
+    """Make a project as it was before familiarity was kept, with a map of its first image."""
+    with Project.create(folder, reviewer="Ann") as project:
+        first, *_ = project.add_images(pictures)
+        project.keep_localization(first.id, localization("a", 60, 80), 0.1)
+    with closing(sqlite3.connect(folder / "project.sqlite")) as connection:
+        connection.executescript(
+            "ALTER TABLE localizations DROP COLUMN familiarity; PRAGMA user_version = 1; "
+            "PRAGMA wal_checkpoint(TRUNCATE);"
+        )
+    return folder
+
+
+def test_a_project_from_before_familiarity_was_kept_opens_read_only_and_stays_as_it_is(tmp_path, pictures):
+    folder = older(tmp_path / "old", pictures)
+    before = (folder / "project.sqlite").read_bytes()
+    with Project.open(folder, reviewer="Bob", read_only=True) as project:
+        first = project.images()[0]
+        assert (first.predicted, first.familiarity, first.unfamiliar) == ("malignant", None, False)
+        assert project.localization(first.id).familiarity is None
+    assert (folder / "project.sqlite").read_bytes() == before
+
+
+def test_a_project_from_before_familiarity_was_kept_keeps_it_from_now_on(tmp_path, pictures):
+    folder = older(tmp_path / "old", pictures)
+    with Project.open(folder, reviewer="Ann") as project:
+        first, second = project.images()
+        assert (first.predicted, first.familiarity) == ("malignant", None)
+        found = replace(localization("b", 700, 600), familiarity=0.25)
+        project.keep_localization(second.id, found, 0.1)
+        assert project.localization(second.id).familiarity == 0.25
+    with Project.open(folder, reviewer="Bob", read_only=True) as project:
+        assert [entry.unfamiliar for entry in project.images()] == [False, True]
 
 
 def test_an_update_that_fails_leaves_the_older_project_whole(painted, monkeypatch):
