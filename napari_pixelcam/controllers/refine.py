@@ -142,7 +142,8 @@ class RefineController:
         if not images:
             return "your seeds alone"
         others = "1 other image" if images == 1 else f"{images} other images"
-        return f"your seeds and those on {others}, {cells:,} cell{'s' if cells > 1 else ''}"
+        places = "1 labelled place" if cells == 1 else f"{cells:,} labelled places"
+        return f"your seeds and {places} on {others}"
 
     # What the user does.
 

@@ -102,7 +102,7 @@ class WorkbenchController:
         if project.read_only:
             self.said.emit("warning", f"{project.name} is open read-only: nothing you do is kept.")
         else:
-            self.said.emit("good", f"{project.name} is open, reviewed by {project.reviewer}.")
+            self.said.emit("info", "")
         self.refresh()
         self.sort()
         self.lost.look(project)

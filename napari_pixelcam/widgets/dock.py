@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QHideEvent, QKeySequence
+from qtpy.QtGui import QHideEvent, QKeySequence, QResizeEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from napari_pixelcam import bindings
@@ -51,6 +51,8 @@ JOB_TICK = 300
 WORK_TICK = 1000
 """Milliseconds between looks whether the reviewer works, which is timed."""
 WIDTH = 345
+SPARE = 120
+"""Pixels of the dock's height that are left to messages when the work list takes the rest."""
 
 _SEVERITY = {
     "info": NotificationSeverity.INFO,
@@ -213,6 +215,18 @@ class PixelCAMDock(QWidget):
 
     def _on_workbench(self) -> None:
         self.export.offer_project(self.workbench.project is not None)
+        self._grow_list()
+
+    def _grow_list(self) -> None:
+        """Give the work list what room there is, on a large screen."""
+        if self.workbench.project is not None:
+            room, column = self.scroll.viewport().size(), self.scroll.widget().layout()
+            self.worklist.grow(room.height() - column.totalHeightForWidth(room.width()) - SPARE)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the new room out."""
+        super().resizeEvent(event)
+        self._grow_list()
 
     def _on_theme(self, event: object = None) -> None:
         tones = Tones.of(self._viewer.theme)

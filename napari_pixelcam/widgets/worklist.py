@@ -84,6 +84,7 @@ class WorkListSection(Section):
         for status in (ALL, *STATUSES):
             self.filter.addItem(f"{SIGNS[status]}  {status}" if status in SIGNS else status, status)
         self.filter.setToolTip("Show only images that are so far")
+        self.hint = note()
         self.images = ImageList()
         self.images.setFixedHeight(LIST_HEIGHT)
         self.previous_button = button("◀", "Previous image (Shift+N)")
@@ -111,6 +112,7 @@ class WorkListSection(Section):
         self.bench = _block(
             row(self.about, self.close_button),
             row(self.order, self.filter),
+            self.hint,
             self.images,
             self.lost,
             row(self.previous_button, self.next_button, self.done_button, self.skip_button, spacing=4),
@@ -151,6 +153,12 @@ class WorkListSection(Section):
         controller.said.connect(lambda level, text: self.status.say(text, level))
         controller.locked.connect(self._on_locked)
         controller.batch.progressed.connect(self._on_progress)
+
+    def grow(self, room: int) -> None:
+        """Make the list so many pixels higher, or lower, as far as it has rows to show."""
+        list_ = self.images
+        full = max(list_.sizeHintForRow(0), 0) * list_.rows.rowCount() + 2 * list_.frameWidth()
+        list_.setFixedHeight(max(LIST_HEIGHT, min(list_.height() + room, full)))
 
     # Asking.
 
@@ -228,6 +236,7 @@ class WorkListSection(Section):
         done = sum(one.status in ("done", "skipped") for one in controller.entries)
         count = f"{done} of {len(controller.entries)} done"
         self.about.setText(f"<b>{escape(project.name)}</b> · {escape(project.reviewer)}<br>{count}")
+        self._show_hint()
         self.images.show_entries(controller.listed, controller.current, controller.lost.ids)
         self._show_lost()
         for widget in (self.done_button, self.skip_button, self.note):
@@ -243,6 +252,18 @@ class WorkListSection(Section):
             with signals_blocked(self.note):
                 self.note.setText(entry.note if entry is not None else "")
         self._read_pictures()
+
+    def _show_hint(self) -> None:
+        controller = self._controller
+        if not controller.entries:
+            hint = "Add images to begin; they stay where they are."
+        elif not controller.listed:
+            hint = f"No image is “{controller.view.status}”; choose “{ALL}” to see them all."
+        else:
+            hint = "Click an image to begin, or press ▶ (N)."
+        self.hint.setText(hint)
+        busy = controller.current is not None or controller.opening is not None or controller.batch.running
+        self.hint.setVisible(not busy)
 
     def _show_lost(self) -> None:
         entry = self._controller.lost.asked(self._controller.listed)

@@ -148,7 +148,7 @@ def test_a_project_of_five_images_from_its_making_to_the_merge_of_two_reviewers(
     ann.open("image-1")
     _, second_seeds = ann.correct()
     ann.click(ann.dock.refine.everywhere)
-    ann.wait(lambda: "those on 1 other image" in ann.dock.refine.text.text())
+    ann.wait(lambda: "on 1 other image" in ann.dock.refine.text.text())
     assert not ann.dock.refine.reading.isVisibleTo(ann.dock)
     ann.click(ann.dock.refine.everywhere)
     ann.wait(lambda: "follows your seeds (" in ann.dock.refine.text.text())

@@ -70,7 +70,7 @@ def test_all_images_of_the_project_count_though_only_one_is_open(work):
     work.refine.set_everywhere(True)
     assert work.extracted == ["image-2", "image-3", "image-4"]
     assert work.shown() == pytest.approx(0.9)
-    assert "your seeds and those on 3 other images, 16 cells" in work.refine.state.text
+    assert "your seeds and 16 labelled places on 3 other images" in work.refine.state.text
     steps = [(event.step, event.total) for event in work.progress if event is not None]
     assert steps == [(0, 3), (1, 3), (2, 3)]
     assert work.progress[-1] is None
@@ -84,10 +84,10 @@ def test_on_another_image_the_first_one_counts_as_it_was_left_and_nothing_is_rea
     work.extracted.clear()
     work.workbench.go(2)
     assert work.extracted == ["image-2"], "its own features, to be refitted"
-    assert "those on 3 other images, 10 cells" in work.refine.state.text
+    assert "your seeds and 10 labelled places on 3 other images" in work.refine.state.text
     work.workbench.go(1)
     assert work.extracted == ["image-2", "image-1"]
-    assert "those on 3 other images, 16 cells" in work.refine.state.text
+    assert "your seeds and 16 labelled places on 3 other images" in work.refine.state.text
 
 
 def test_what_was_read_once_is_there_in_the_next_session(work, tmp_path):
@@ -98,7 +98,7 @@ def test_what_was_read_once_is_there_in_the_next_session(work, tmp_path):
     work.workbench.open(tmp_path / "project", "Ann")
     work.workbench.go(4)
     assert work.extracted == ["image-4"], "its own features; image-1 was kept as it was left"
-    assert "those on 3 other images, 13 cells" in work.refine.state.text
+    assert "your seeds and 13 labelled places on 3 other images" in work.refine.state.text
 
 
 def test_seeds_that_have_changed_elsewhere_are_read_anew(work):
@@ -108,13 +108,13 @@ def test_seeds_that_have_changed_elsewhere_are_read_anew(work):
     work.workbench.go(4)
     assert "image-3" in work.extracted
     assert "image-2" not in work.extracted
-    assert "those on 3 other images, 22 cells" in work.refine.state.text
+    assert "your seeds and 22 labelled places on 3 other images" in work.refine.state.text
 
 
 def test_a_missing_image_is_left_out_and_told_once(work, files):
     files[2].unlink()
     work.refine.set_everywhere(True)
-    assert "those on 2 other images, 11 cells" in work.refine.state.text
+    assert "your seeds and 11 labelled places on 2 other images" in work.refine.state.text
     told = [text for level, text in work.said if level == "warning"]
     assert len(told) == 1
     assert "1 image does not count" in told[0]
@@ -159,7 +159,7 @@ def test_without_a_project_the_images_in_the_viewer_count_as_ever(work):
         work.localize.run()
         paint(work, FOREGROUND)
     work.refine.set_everywhere(True)
-    assert "those on 1 other image, 1 cell (" in work.refine.state.text
+    assert "your seeds and 1 labelled place on 1 other image (" in work.refine.state.text
     work.viewer.layers.remove(work.viewer.layers["one"])
     work.refine.renew()
     assert "your seeds alone" in work.refine.state.text

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QFileDialog
 
 from napari_pixelcam.widgets.imagelist import LOST, describe
+from napari_pixelcam.widgets.worklist import LIST_HEIGHT
 from pixelcam.review import Project
 from tests.napari_pixelcam.helpers import tissue
 
@@ -134,6 +135,28 @@ def test_closing_the_window_gives_the_name_free_keeps_the_time_and_leaves_garbag
     assert gc.isenabled()
     with Project.open(project, reviewer="Ann") as again:
         assert again.image(1).seconds >= 7
+
+
+def test_the_list_takes_the_room_that_a_tall_window_has_and_gives_it_back(
+    open_dock, make_napari_viewer, fake, qtbot, project, tmp_path
+):
+    with Project.open(project, reviewer="Ann") as more:
+        for number in range(12):
+            Image.fromarray(np.roll(tissue(), number + 1, axis=0)).save(tmp_path / f"more-{number}.png")
+        more.add_images(sorted(tmp_path.glob("more-*.png")))
+    _, dock = open_dock(viewer=make_napari_viewer(show=True))
+    window, rows = dock.window(), dock.worklist.images
+    window.resize(1200, 768)
+    dock.workbench.open(project, "Ann")
+    qtbot.waitUntil(lambda: dock.workbench.project is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: window.height() == 768, timeout=10_000)
+    assert rows.height() == LIST_HEIGHT
+    window.resize(1200, 2000)
+    full = 15 * rows.sizeHintForRow(0)
+    qtbot.waitUntil(lambda: LIST_HEIGHT + 100 < rows.height() <= full + 8, timeout=10_000)
+    assert dock.scroll.verticalScrollBar().maximum() == 0
+    window.resize(1200, 768)
+    qtbot.waitUntil(lambda: rows.height() == LIST_HEIGHT, timeout=10_000)
 
 
 def test_the_history_lists_every_save_and_goes_back(open_dock, fake, qtbot, project):
