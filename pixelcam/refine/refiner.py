@@ -24,8 +24,6 @@ from pixelcam.seeds.seedmap import SeedMap
 Labels = NDArray[np.uint8] | SeedMap
 
 L2 = 0.04
-BACKGROUND_WEIGHT = 1.15
-"""What a cell of background counts for beside one of foreground: refits err towards foreground."""
 NEARNESS = 0.2
 REACH = 20
 """How much a label speaks for its surroundings whatever the features tell (the variance, beside that of the
@@ -35,7 +33,8 @@ WINDOWS = (12, 28)
 FULL_WEIGHT = 29
 """A cell counts in full from so many labelled pixels on: those of a disc of radius 3."""
 MOST_SAMPLES = 400
-BIAS = 0.3
+BIAS = 0.6
+"""The constant feature: how easily a map as a whole is made lighter or darker."""
 PART = 2**22
 """Pixels of a whole map that are drawn between two looks whether to go on."""
 
@@ -342,8 +341,7 @@ class Refiner:
         gram[:own, :own] += NEARNESS * nearby.covariance().double()
         # Where the map is cut is where a label says that it was wrong.
         prior = samples.prior.double() - self._cut
-        weights = samples.weights.double() * torch.where(labels > 0, 1.0, BACKGROUND_WEIGHT)
-        return fit_dual(gram, prior, labels, weights, self.l2)
+        return fit_dual(gram, prior, labels, samples.weights.double(), self.l2)
 
 
 def _seeds(labels: Labels) -> SeedMap:
