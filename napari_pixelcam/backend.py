@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,31 @@ def read_catalogue() -> Catalogue:
 def digest(model: str) -> str:
     """Return the SHA-256 of a model's file, by which maps name the model that made them."""
     from pixelcam.model import resolve_model
+
+    return _file_digest(resolve_model(model))
+
+
+def name_of(sha256: str, hint: str) -> str:
+    """Return the name on the list of the model with that digest; `hint`, its own name, where it is not there.
+
+    A model knows a name of its own, but may be on the list under another one.
+    """
+    from pixelcam.model import list_models
+
+    entries = sorted(list_models(), key=lambda entry: entry.name != hint)
+    return next((entry.name for entry in entries if _file_digest(entry.path) == sha256), hint)
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    return _digest_of_state(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest_of_state(path: Path, size: int, modified: int) -> str:
     from pixelcam.slides.slide import hash_file
 
-    return hash_file(resolve_model(model))
+    return hash_file(path)
 
 
 class Localizers:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_pixelcam import backend
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import MapResult, Session
 from napari_pixelcam.histogram import ScoreHistogram
@@ -28,14 +29,14 @@ class OpenImage:
     slide: Slide
     maps: MapResult | None
 
-    def with_maps(self, localization: Localization) -> OpenImage:
-        """Return it with a map."""
-        return replace(self, maps=map_result(localization))
+    def with_maps(self, localization: Localization, model: str) -> OpenImage:
+        """Return it with a map, and the name of the model that made it."""
+        return replace(self, maps=map_result(localization, model))
 
 
-def map_result(localization: Localization) -> MapResult:
+def map_result(localization: Localization, model: str) -> MapResult:
     """Return a localization with what the threshold's slider needs of it."""
-    return MapResult(localization, ScoreHistogram.of(localization.foreground), localization.model.name)
+    return MapResult(localization, ScoreHistogram.of(localization.foreground), model)
 
 
 def read_image(project: Project, id: int) -> OpenImage:
@@ -48,7 +49,9 @@ def read_image(project: Project, id: int) -> OpenImage:
     """
     slide = open_slide(project.locate(id))
     kept = project.localization(id)
-    return OpenImage(id, slide, None if kept is None else map_result(kept))
+    if kept is None:
+        return OpenImage(id, slide, None)
+    return OpenImage(id, slide, map_result(kept, backend.name_of(kept.model.sha256, kept.model.name)))
 
 
 def read_thumbnails(project: Project, ids: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
@@ -93,7 +96,7 @@ class ReadAhead:
                 image.slide, model, device, on_event=task.emit, should_stop=task.should_stop
             )
             keep_map(project, id, localization)
-            return image.with_maps(localization), True
+            return image.with_maps(localization, model), True
 
         def end(found: tuple[OpenImage, bool]) -> None:
             self._task = None

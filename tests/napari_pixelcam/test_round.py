@@ -218,3 +218,36 @@ def test_a_project_of_five_images_from_its_making_to_the_merge_of_two_reviewers(
         np.testing.assert_array_equal(project.seeds(by_name["image-0"].id), painted)
         np.testing.assert_array_equal(project.seeds(by_name["image-0"].id, "Ben")[24, 24:37], 2)
         assert (by_name["image-2"].label, by_name["image-2"].status) == (label, "skipped")
+
+
+@pytest.mark.timeout(600)
+def test_a_model_tuned_from_the_dock_learns_from_all_seeds_of_the_project(sit_down, files, tmp_path):
+    folder = tmp_path / "project"
+    with Project.create(folder, reviewer="Ann") as project:
+        for entry in project.add_images(files[:3]):
+            labels = np.zeros((96, 128), np.uint8)
+            labels[20:28, 24:36] = FOREGROUND
+            labels[4:10, 80:110] = BACKGROUND
+            project.write_changes(entry.id, np.roll(labels, 9 * (entry.id - 1), axis=1))
+    ann = sit_down("Ann")
+    ann.choose(ann.list.open_button, "getExistingDirectory", str(folder))
+    ann.wait(lambda: ann.list.bench.isVisibleTo(ann.dock))
+    ann.open("image-0")
+    before = ann.dock.session.record.result
+    ann.dock.finetune_controller.options = ("--steps", "4", "--crop", "96", "--batch", "2", "--rate", "0.1")
+    ann.dock.finetune.epochs.value = 4
+    ann.click(ann.dock.finetune.run_button)
+    ann.qtbot.waitUntil(lambda: ann.dock.session.model == "tiny-tuned", timeout=400_000)
+    agreement = ann.dock.finetune_controller.progress.agreement
+    assert max(agreement) > agreement[0]
+    (run,) = ann.dock.workbench.project.runs()
+    assert len(list((run.folder.parent / "seeds").glob("*.seeds.png"))) == 3
+    assert run.model
+    ann.click(ann.list.all_button)
+    ann.wait(lambda: "3 images localized with tiny-tuned" in ann.list.status.text)
+    ann.open("image-1")
+    now = ann.dock.workbench.project.localization(2)
+    assert now.model.sha256 == run.model != before.localization.model.sha256
+    ann.wait(lambda: "refitted" in ann.dock.refine.text.text())
+    labels = ann.dock.session.record.seeds.data
+    assert now.foreground[labels == FOREGROUND].mean() > now.foreground[labels == BACKGROUND].mean()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_pixelcam import backend
 from napari_pixelcam.controllers.judgements import Stopwatch
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
@@ -125,6 +126,14 @@ def test_a_kept_map_is_shown_without_running_the_model_again(work, fake, tmp_pat
     work.workbench.go(1)
     np.testing.assert_allclose(work.layer("foreground").data, before, atol=1e-3)
     assert work.record.result.localization.classes == {"benign": 0.3, "malignant": 0.7}
+
+
+def test_a_kept_map_names_its_model_as_the_list_of_models_does(work, tmp_path, monkeypatch):
+    work.workbench.close()
+    monkeypatch.setattr(backend, "name_of", lambda sha256, hint: f"{hint} on the list, {sha256[:4]}")
+    work.workbench.open(tmp_path / "project", "Ann")
+    work.workbench.go(1)
+    assert work.record.result.model == "tiny on the list, 0000"
 
 
 def test_a_deleted_seed_layer_brings_all_its_seeds_back_with_the_next_brush(work):

@@ -15,6 +15,7 @@ from pixelcam.cli import main
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.jobs import Run
 from pixelcam.model import read_card
+from pixelcam.review import Project
 from pixelcam.slides import open_slide
 from tests.synthetic import tissue as make_tissue
 from tests.synthetic import write_folder
@@ -106,6 +107,37 @@ def test_a_reviewers_seeds_change_what_the_model_sees(command, trained, tmp_path
     before, after = maps.values()
     assert after[mask].mean() - after[~mask].mean() > before[mask].mean() - before[~mask].mean()
     assert read_card(run / "checkpoints" / "best-loc.safetensors").parent
+
+
+def test_the_seeds_of_a_project_teach_a_model_that_then_localizes_the_project(command, trained, tmp_path):
+    model = trained / "checkpoints" / "best-loc.safetensors"
+    folder, images = tmp_path / "project", tmp_path / "images"
+    images.mkdir()
+    masks = {}
+    for seed, name in enumerate(("one", "two", "three")):
+        pixels, masks[name] = make_tissue("round", seed, 96)
+        Image.fromarray(pixels).save(images / f"{name}.png")
+    assert command("review", "new", folder, images, "--reviewer", "Ann").code == 0
+    localize = ("review", "localize", folder, "--reviewer", "Ann", "--device", "cpu", "--model")
+    assert command(*localize, model).code == 0
+    with Project.open(folder, reviewer="Ann") as project:
+        maps = {entry.name: project.localization(entry.id).foreground for entry in project.images()}
+        for entry in project.images():
+            if entry.name != "three":
+                labels = np.where(masks[entry.name], 2, 1).astype(np.uint8)
+                labels[::3] = 0
+                project.write_changes(entry.id, labels)
+    assert command("review", "export", folder, "--reviewer", "Ann", "--out", tmp_path / "seeds").code == 0
+    learning = ("--epochs", 3, "--steps", 12, "--crop", 64, "--rate", 0.1, "--device", "cpu")
+    options = ("--seeds", tmp_path / "seeds", "--model", model, *learning, "--register", "project-tuned")
+    assert command("finetune", *options, "--out", tmp_path / "run").code == 0
+    assert command(*localize, "project-tuned", "--again").code == 0
+    with Project.open(folder, reviewer="Ann") as project:
+        entry = next(entry for entry in project.images() if entry.name == "three")
+        after, before = project.localization(entry.id).foreground, maps["three"]
+        assert len(project.models()) == 2
+    mask = masks["three"]
+    assert after[mask].mean() - after[~mask].mean() > before[mask].mean() - before[~mask].mean()
 
 
 def test_a_job_in_its_own_process_trains_and_is_cancelled(data, tmp_path):
