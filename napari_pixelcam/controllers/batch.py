@@ -51,7 +51,7 @@ class BatchController:
         def work(task: Task) -> str:
             before = len(project.images())
             project.add_images(paths, task.emit, task.should_stop)
-            return f"{len(project.images()) - before} images added."
+            return f"{_images(len(project.images()) - before)} added."
 
         self._run(work)
 
@@ -77,9 +77,11 @@ class BatchController:
                         failures.append(error)
                 task.emit(Event("step", "list", step=number, total=len(entries)))
             if failures:
-                count = "1 image" if len(failures) == 1 else f"{len(failures)} images"
-                raise PixelCAMError(f"{count} could not be localized; the first: {failures[0]}")
-            return f"{done} images localized with {model}; {len(entries) - done} had its map already."
+                raise PixelCAMError(
+                    f"{_images(len(failures))} could not be localized; the first: {failures[0]}"
+                )
+            rest = f"; {len(entries) - done} had its map already" if done < len(entries) else ""
+            return f"{_images(done)} localized with {model}{rest}."
 
         self._run(work)
 
@@ -112,3 +114,7 @@ class BatchController:
         self._task = None
         self.changed.emit()
         self.ended.emit(level, message)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

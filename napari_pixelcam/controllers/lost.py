@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,10 @@ class LostImages:
 
     changed = Signal()
     """Other images are lost now."""
+    found = Signal(int, str)
+    """This image is there again, in a sentence."""
+    failed = Signal(Exception)
+    """What was shown is not the image."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -68,31 +72,25 @@ class LostImages:
         lost = [entry for entry in entries if entry.id in self.ids]
         return next((entry for entry in lost if entry.id == self._asked), lost[0] if lost else None)
 
-    def find(
-        self,
-        project: Project,
-        entry: ImageEntry,
-        path: Path,
-        *,
-        done: Callable[[str], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        """Tell the project where an image is; those missing beside it, under their names, come along.
-
-        `done` gets a sentence.
-        """
+    def find(self, entries: Sequence[ImageEntry], path: Path) -> None:
+        """Tell where the lost image of a list is that is asked for; those missing beside it come along."""
+        project, entry = self._project, self.asked(entries)
+        if project is None or entry is None:
+            return
 
         def work(task: object) -> list[ImageEntry]:
             return [project.relink(entry.id, path), *project.relink_beside(path)]
 
         def end(found: list[ImageEntry]) -> None:
+            if project is not self._project:
+                return
             self._asked = None
             self._set(self.ids - {one.id for one in found})
             others = len(found) - 1
             beside = f", and {others} more beside it" if others else ""
-            done(f"{entry.name} is found again{beside}.")
+            self.found.emit(entry.id, f"{entry.name} is found again{beside}.")
 
-        self._session.background.submit(work, done=end, failed=failed)
+        self._session.background.submit(work, done=end, failed=self.failed.emit)
 
     def _take(self, project: Project, found: list[int]) -> None:
         if project is self._project:

@@ -47,11 +47,15 @@ def read_image(project: Project, id: int) -> OpenImage:
     MissingImageError, ChangedImageError
         It is gone, or another one lies in its place.
     """
-    slide = open_slide(project.locate(id))
+    return OpenImage(id, open_slide(project.locate(id)), kept_map(project, id))
+
+
+def kept_map(project: Project, id: int, *, without: str | None = None) -> MapResult | None:
+    """Return an image's kept map, `None` where there is none but by the model of the sha256 `without`."""
     kept = project.localization(id)
-    if kept is None:
-        return OpenImage(id, slide, None)
-    return OpenImage(id, slide, map_result(kept, backend.name_of(kept.model.sha256, kept.model.name)))
+    if kept is None or kept.model.sha256 == without:
+        return None
+    return map_result(kept, backend.name_of(kept.model.sha256, kept.model.name))
 
 
 def read_thumbnails(project: Project, ids: Sequence[int]) -> dict[int, NDArray[np.uint8]]:

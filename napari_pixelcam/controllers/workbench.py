@@ -13,9 +13,16 @@ from napari_pixelcam.controllers.batch import BatchController
 from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Stopwatch
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.lost import LostImages
-from napari_pixelcam.controllers.opening import OpenImage, ReadAhead, keep_map, read_image, read_thumbnails
+from napari_pixelcam.controllers.opening import (
+    OpenImage,
+    ReadAhead,
+    keep_map,
+    kept_map,
+    read_image,
+    read_thumbnails,
+)
 from napari_pixelcam.controllers.seeds import SeedsController
-from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.images import KEY
 from napari_pixelcam.keeping import PROJECT_IMAGE, FolderKeeper, ProjectKeeper, kept_in, project_image
@@ -61,6 +68,8 @@ class WorkbenchController:
         session.image_changed.connect(self._on_image)
         self.batch.changed.connect(self.changed.emit)
         self.lost.changed.connect(self.changed.emit)
+        self.lost.found.connect(self._on_found)
+        self.lost.failed.connect(self._fail)
         self.batch.progressed.connect(lambda event: self.refresh() if (event.step or 0) % 4 == 0 else None)
         self.batch.ended.connect(self._on_batch)
 
@@ -194,19 +203,10 @@ class WorkbenchController:
             self._fail(self.lost.note(id, self.entries, error))
             self.changed.emit()
 
-    def find_lost(self, path: Path) -> None:
-        """Tell where the lost image is that was asked for, and open it."""
-        project, entry = self.project, self.lost.asked(self.listed)
-        if project is None or entry is None:
-            return
-
-        def done(message: str) -> None:
-            if project is self.project:
-                self.said.emit("good", message)
-                self.refresh()
-                self.go(entry.id)
-
-        self.lost.find(project, entry, path, done=done, failed=self._fail)
+    def _on_found(self, id: int, message: str) -> None:
+        self.said.emit("good", message)
+        self.refresh()
+        self.go(id)
 
     def _show(self, project: Project, image: OpenImage) -> None:
         if project is not self.project or image.id != self.opening:
@@ -275,20 +275,6 @@ class WorkbenchController:
         if self._judgements is not None and entry is not None and entry.note != text:
             self._judgements.set_note(entry.id, text)
             self.refresh()
-
-    def restore(self, seq: int) -> None:
-        """Make the seeds what they were after an earlier save; that is a save too, and one undo step."""
-        project, id, record = self.project, self.current, self.session.record
-        if project is None or id is None or record is None or project_image(record) != id:
-            return
-        self.seeds.flush()
-
-        def done(ignored: object) -> None:
-            if project is self.project and self.session.holds(record):
-                self.seeds.replace(record, kept_in(project, id))
-                self.refresh()
-
-        self.session.background.submit(lambda task: project.restore(id, seq), done=done, failed=self._fail)
 
     def tick(self) -> None:
         """Count the time spent; call it about once a second."""
@@ -377,7 +363,24 @@ class WorkbenchController:
         if self.current is None:
             self.step(1)
         else:
+            self._renew_map()
             self._look_ahead()
+
+    def _renew_map(self) -> None:
+        """Show the map of the image at hand that another model has made meanwhile."""
+        project, id, record = self.project, self.current, self.session.record
+        if project is None or id is None or record is None or project_image(record) != id:
+            return
+        shown = None if record.result is None else record.result.localization.model.sha256
+
+        def show(maps: MapResult | None) -> None:
+            if maps is not None and project is self.project and self.session.holds(record):
+                record.previous = record.result
+                self.localize.show(record, maps)
+
+        self.session.background.submit(
+            lambda task: kept_map(project, id, without=shown), done=show, failed=self._fail
+        )
 
     def _on_image(self, record: ImageRecord | None) -> None:
         """Notice when the reviewer has removed the image's layer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
+from napari_pixelcam.controllers.history import restore
 from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.widgets.section import button, note, row
 from napari_pixelcam.widgets.theme import Tones
@@ -89,7 +90,7 @@ class HistoryDialog(QDialog):
     def _go_back(self) -> None:
         item = self.saves.currentItem()
         if item is not None and self.back_button.isEnabled():
-            self._controller.restore(item.data(0, _SEQ))
+            restore(self._controller, item.data(0, _SEQ))
 
     def done(self, result: int) -> None:
         """Stop listening."""

@@ -193,7 +193,7 @@ class WorkListSection(Section):
             self, f"Where is {entry.path.name} now?", str(folder), f"Images ({pattern});;All files (*)"
         )
         if path:
-            self._controller.find_lost(Path(path))
+            self._controller.lost.find(self._controller.listed, Path(path))
 
     def show_history(self) -> None:
         """Open the history of the image at hand."""

@@ -40,6 +40,7 @@ class FakeLocalizer:
     ):
         self.tilt, self.steps, self.downsample, self.error = tilt, steps, downsample, error
         self.familiarity = None
+        self.sha256 = "0" * 64
         self.on_step = lambda step: None
 
     def localize(self, slide, *, on_event, should_stop):
@@ -61,7 +62,7 @@ class FakeLocalizer:
             classes={"benign": 0.3, "malignant": 0.7},
             foreground=scores,
             threshold=0.4,
-            model=ModelRef("tiny", "0" * 64),
+            model=ModelRef("tiny", self.sha256),
             scale=(float(k), float(k)),
             translate=((k - 1) / 2, (k - 1) / 2),
             familiarity=self.familiarity,

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from napari_pixelcam import backend
+from napari_pixelcam.controllers.history import restore
 from napari_pixelcam.controllers.judgements import Stopwatch
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
@@ -165,7 +166,7 @@ def test_going_back_in_the_history_is_a_save_and_one_undo_step(work):
     work.seeds.flush()
     second = work.layer("seeds").data.copy()
     (save, _) = work.project.history(1)
-    work.workbench.restore(save.seq)
+    restore(work.workbench, save.seq)
     np.testing.assert_array_equal(work.layer("seeds").data, first)
     work.seeds.flush()
     assert [save.kind for save in work.project.history(1)] == ["stroke", "stroke", "restore"]
@@ -185,6 +186,20 @@ def test_all_images_are_localized_and_then_the_least_certain_comes_first(work, f
     fake.error = AssertionError("the model ran")
     work.workbench.localize_all()
     assert work.told[-1] == ("good", "0 images localized with tiny; 4 had its map already.")
+
+
+def test_the_open_image_shows_the_map_that_another_model_makes_of_all(work, fake, monkeypatch):
+    before = work.layer("foreground").data.copy()
+    fake.tilt, fake.sha256 = 0.1, "1" * 64
+    monkeypatch.setattr(backend, "digest", lambda model: "1" * 64)
+    work.workbench.localize_all()
+    assert work.told[-1] == ("good", "4 images localized with tiny.")
+    np.testing.assert_allclose(work.layer("foreground").data, before + 0.1, atol=2e-3)
+    assert work.record.result.localization.model.sha256 == "1" * 64
+    assert work.record.previous.localization.model.sha256 == "0" * 64
+    shown = work.record.result
+    work.workbench.localize_all()
+    assert work.record.result is shown
 
 
 def test_a_missing_image_does_not_hold_up_the_others_and_is_told(work, files):
@@ -212,10 +227,10 @@ def test_lost_images_are_passed_over_and_found_again_together(work, files, tmp_p
     work.workbench.go(3)
     assert work.said[-1][0] == "error"
     assert work.workbench.lost.asked(work.workbench.listed).id == 3
-    work.workbench.find_lost(away / files[1].name)
+    work.workbench.lost.find(work.workbench.listed, away / files[1].name)
     assert "is not the image image-2" in work.said[-1][1]
     assert work.workbench.lost.ids == {2, 3, 4}
-    work.workbench.find_lost(away / files[2].name)
+    work.workbench.lost.find(work.workbench.listed, away / files[2].name)
     assert ("good", "image-2 is found again, and 1 more beside it.") in work.told
     assert work.workbench.lost.ids == {4}
     assert work.workbench.current == 3
