@@ -182,6 +182,8 @@ class SharedSeedsController:
         if project is None or id is None or fitted is None:
             return
         model, seeds, samples = fitted
+        if not len(samples):
+            return
 
         def work(task: Task) -> None:
             from pixelcam.review.samples import ImageSamples, keep_samples

@@ -29,7 +29,7 @@ class RefineRow(QWidget):
         self.model_button.setCheckable(True)
         self.text = note()
         self.progress = QProgressBar()
-        self.progress.setFormat("seeds of %v of %m images")
+        self.progress.setFormat("reading seeds: %v of %m images")
         self.stop_button = button("Stop", "Read no further; this image's seeds count alone")
         self.reading = QWidget()
         inside = row(self.progress, self.stop_button)

@@ -163,3 +163,12 @@ def test_without_a_project_the_images_in_the_viewer_count_as_ever(work):
     work.viewer.layers.remove(work.viewer.layers["one"])
     work.refine.renew()
     assert "your seeds alone" in work.refine.state.text
+
+
+def test_an_image_left_without_seeds_leaves_nothing_behind(work, tmp_path):
+    work.tools.clear()
+    work.refine.set_everywhere(True)
+    work.refine.set_everywhere(False)
+    work.workbench.go(2)
+    kept = sorted(path.parent.name for path in (tmp_path / "project").rglob("samples-*"))
+    assert kept == ["2", "3", "4"]
