@@ -163,5 +163,8 @@ def _path(project: Project, id: int) -> Path:
 
 
 def _stamp(model: str, state: str) -> str:
-    """Return what samples must be of to be used: another version may compute them otherwise."""
-    return json.dumps({"model": model, "seeds": state, "version": __version__})
+    """Return what samples must be of to be used: of this model and these seeds, and computed like this."""
+    from pixelcam.refine import refiner
+
+    recipe = (refiner.WINDOWS, refiner.FULL_WEIGHT, refiner.MOST_SAMPLES, refiner.BIAS)
+    return json.dumps({"model": model, "seeds": state, "version": __version__, "recipe": recipe})

@@ -86,9 +86,12 @@ def test_samples_of_another_model_are_made_anew(painted, make):
     assert make.made == ["a", "b"]
 
 
-def test_samples_of_another_version_are_made_anew(painted, make, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "value"), [("pixelcam.review.samples.__version__", "99"), ("pixelcam.refine.refiner.BIAS", 7.0)]
+)
+def test_samples_that_were_computed_otherwise_are_made_anew(painted, make, monkeypatch, name, value):
     gather(painted, make)
-    monkeypatch.setattr("pixelcam.review.samples.__version__", "99")
+    monkeypatch.setattr(name, value)
     gather(painted, make)
     assert make.made == ["a", "b"]
 
