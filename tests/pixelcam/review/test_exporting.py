@@ -9,6 +9,7 @@ from pixelcam.errors import ConfigError, MissingImageError
 from pixelcam.export import read_seeds
 from pixelcam.localize import ModelRef
 from pixelcam.review import Project, export_project
+from pixelcam.review.exporting import export_seeds_of
 from tests.pixelcam.review.conftest import localization, paint, write_image
 
 
@@ -84,3 +85,14 @@ def test_seeds_of_a_missing_image_are_not_exported_as_if_it_were_there(painted, 
     pictures[1].rename(tmp_path / "gone.png")
     with pytest.raises(MissingImageError, match=r"b\.png is missing"):
         export_project(painted, tmp_path / "out")
+
+
+def test_seeds_of_some_images_are_written_without_those_of_a_missing_one(project, pictures, tmp_path):
+    for entry in project.images():
+        project.write_seeds(entry.id, (0, 0, 2, 2), np.full((2, 2), 2, np.uint8))
+    pictures[0].unlink()
+    done = export_seeds_of(project, tmp_path / "out", [1, 2])
+    assert sorted(path.name for path in done.paths) == ["b.seeds.json", "b.seeds.png"]
+    assert len(done.left_out) == 1
+    assert "a.png is missing" in done.left_out[0]
+    assert export_seeds_of(project, tmp_path / "none", []).paths == []
