@@ -216,6 +216,7 @@ def _refine(state: Walk) -> str:
     dock, scores = state.dock, state.layer("foreground")
     _wait(lambda: dock.refine_controller.state.refined, 120, "the map that follows the seeds")
     _wait(lambda: "ms" in dock.refine.text.text(), 10, "the time of the refit")
+    _wait(lambda: not dock.session.record.pending, 60, "the whole of the refitted map")
     change = scores.data - state.before
     elsewhere = state.painted == 0
     up, down = (_along(change, strokes) for strokes in (GLAND, STROMA))
