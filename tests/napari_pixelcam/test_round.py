@@ -129,7 +129,7 @@ def test_a_project_of_five_images_from_its_making_to_the_merge_of_two_reviewers(
     ann.wait(lambda: ann.shows("image-0"))  # it comes by itself, and is localized
     ann.wait(lambda: ann.list.all_button.isEnabled())
     ann.click(ann.list.all_button)
-    ann.wait(lambda: "had its map already" in ann.list.status.text)
+    ann.wait(lambda: "localized with tiny" in ann.list.status.text)
     rows = ann.list.images.rows
     assert sorted(entry.name for entry in rows.entries) == NAMES
     assert all("%" in rows.describe(entry) for entry in rows.entries)
