@@ -122,17 +122,22 @@ class _ActivityBar:
     def __init__(self) -> None:
         self._bar: Any = None
         self._step = 0
+        self._closed = False
 
     def show(self, event: Event) -> None:
-        if event.step is None or not event.total:
+        if event.step is None or not event.total or self._closed:
             return
         if self._bar is None:
             self._bar = progress(total=event.total, desc="Localize")
+            if self._closed:  # napari goes through the waiting events as it makes a bar: the end may be one
+                self.close()
+                return
         if event.step > self._step:
             self._bar.update(event.step - self._step)
             self._step = event.step
 
     def close(self) -> None:
+        self._closed = True
         if self._bar is not None:
             self._bar.close()
             self._bar = None
