@@ -8,7 +8,7 @@ import numpy as np
 from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
 Pair = tuple[float, float]
 
@@ -16,7 +16,7 @@ TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
 """The events of an image layer after which what lies on it has to be placed again."""
 
 
-def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> dict[str, Any]:
+def overlay_transform(image: Layer, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> dict[str, Any]:
     """Return the transform of a layer that lies on an image.
 
     napari places data at ``affine @ (rotate @ shear @ diag(scale) @ x + translate)``. The overlay's pixel `j`
@@ -47,7 +47,12 @@ def overlay_transform(image: Image, scale: Pair = (1.0, 1.0), translate: Pair = 
     }
 
 
-def align(layer: Layer, image: Image, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> None:
-    """Move an existing layer to where `overlay_transform` places it."""
+def align(layer: Layer, image: Layer, scale: Pair = (1.0, 1.0), translate: Pair = (0.0, 0.0)) -> None:
+    """Move an existing layer to where `overlay_transform` places it.
+
+    What is so already is not set again: napari would draw its list of layers anew each time.
+    """
+    now = overlay_transform(layer)
     for name, value in overlay_transform(image, scale, translate).items():
-        setattr(layer, name, value)
+        if not np.array_equal(now[name], value):
+            setattr(layer, name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 
 from napari_pixelcam.alignment import align, overlay_transform
@@ -29,8 +30,6 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
     """Put a record's maps into the viewer, straight above its image, or renew those already there."""
     assert record.result is not None
     localization = record.result.localization
-    shape = localization.foreground.shape
-    renewed = record.live is not None and record.live.shape == shape
     maps = _content(record)
     chosen = set(viewer.layers.selection), viewer.layers.selection.active
     added = False
@@ -42,11 +41,9 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
         if layer is None:
             record.overlays[role] = _add(viewer, record, role, maps[role], opacity)
             added = True
-        elif not renewed:
+        else:
             layer.data = maps[role]
             align(layer, record.layer, localization.scale, localization.translate)
-    if renewed:
-        refresh_maps(record)
     if (
         added and chosen[1] is not None
     ):  # adding a layer makes it active, and would take the brush from the user
@@ -55,10 +52,30 @@ def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
         viewer.layers.selection.active = chosen[1]
 
 
-def refresh_maps(record: ImageRecord) -> None:
-    """Draw a large map's layers anew, as it shows something else."""
+def change_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
+    """Show another map of the same image, as after a stroke.
+
+    napari's list of layers is drawn anew at whatever a layer says of itself, which takes longer than the map:
+    where the layers are there, and their size is the same, only their pixels change.
+    """
+    assert record.result is not None
+    scores = record.result.localization.foreground
+    layers = [record.overlays.get(role) for role in ROLES]
+    if any(layer is None or shown(layer).shape != scores.shape for layer in layers):
+        show_maps(viewer, record, opacity)
+        return
+    if record.live is not None:
+        record.live.show(scores)
+    else:
+        np.copyto(record.overlays["foreground"].data, scores)
+        np.subtract(1, scores, out=record.overlays["background"].data)
+    redraw_maps(record)
+
+
+def redraw_maps(record: ImageRecord) -> None:
+    """Draw a record's maps anew, as their pixels are others now."""
     for layer in record.overlays.values():
-        layer.refresh(extent=False)
+        layer.refresh(extent=False, thumbnail=False, highlight=False)
 
 
 def shown(layer: Image) -> Any:
@@ -67,16 +84,13 @@ def shown(layer: Image) -> Any:
 
 
 def _content(record: ImageRecord) -> dict[str, Any]:
-    """Return what the layers show: arrays, or of a large map levels that read no more than is in view."""
+    """Return what layers show: arrays of their own, or of a large map levels that read what is in view."""
     assert record.result is not None
     localization = record.result.localization
     if localization.foreground.size <= LARGE:
         record.live = None
-        return {"background": localization.background, "foreground": localization.foreground}
-    if record.live is not None and record.live.shape == localization.foreground.shape:
-        record.live.show(localization.foreground)
-    else:
-        record.live = LiveMap(localization.foreground)
+        return {"background": localization.background, "foreground": localization.foreground.copy()}
+    record.live = LiveMap(localization.foreground)
     return {"background": record.live.levels(inverted=True), "foreground": record.live.levels()}
 
 

@@ -12,7 +12,7 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session
 from napari_pixelcam.histogram import ScoreHistogram
 from napari_pixelcam.livemap import Patch, View
-from napari_pixelcam.overlays import refresh_maps
+from napari_pixelcam.overlays import redraw_maps
 from napari_pixelcam.viewport import view_of
 from pixelcam.events import StopCheck, never_stop
 
@@ -128,7 +128,7 @@ class Redraw:
         self.hidden = False
         if self._record.live is not None:
             self._record.live.show_patches(self._patches)
-            refresh_maps(self._record)
+            redraw_maps(self._record)
             self.follow()
 
     def hide(self) -> None:

@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.redraw import Redraw, Refitted, refitted, view_to_draw
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
-from napari_pixelcam.overlays import show_maps
+from napari_pixelcam.overlays import change_maps
 from pixelcam.errors import CancelledError, ImageError
 from pixelcam.seeds.seedmap import SeedMap
 
@@ -254,8 +254,8 @@ class RefineController:
         self._emit()
 
     def _refit_failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
-        if field.drop_redraw():
-            show_maps(self.session.viewer, record, self.session.preferences.opacity)  # the last that is whole
+        if field.drop_redraw() and record.result is not None:
+            self._show(record, record.result)  # the last that was whole
         self._failed(record, field, error)
         if field.wanted:  # there was another stroke meanwhile
             self._refit(record, field)
@@ -295,8 +295,7 @@ class RefineController:
             self._refit(record, field)
 
     def _refit(self, record: ImageRecord, field: _Field) -> None:
-        field.wanted = False
-        refiner = field.refiner
+        field.wanted, refiner = False, field.refiner
         if refiner is None:
             return
         seeds = self.session.watch.seeds(record) or SeedMap((1, 1))
@@ -392,7 +391,7 @@ class RefineController:
 
     def _show(self, record: ImageRecord, maps: MapResult) -> None:
         record.result = maps
-        show_maps(self.session.viewer, record, self.session.preferences.opacity)
+        change_maps(self.session.viewer, record, self.session.preferences.opacity)
         self.session.refined.emit(record)
         self._emit()
 

@@ -55,8 +55,7 @@ class SeedsController:
     save_failed = Signal(str)
 
     def __init__(self, session: Session, autosaver: Autosaver) -> None:
-        self.session = session
-        self.autosaver = autosaver
+        self.session, self.autosaver = session, autosaver
         self._counted: WeakKeyDictionary[ImageRecord, SeedMap] = WeakKeyDictionary()
         self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
         self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
@@ -203,6 +202,7 @@ class SeedsController:
             self.note_kind(record, "undo")
             record.seeds.undo()
             self.session.watch.look(record)
+            self._emit()
 
     def redo(self) -> None:
         """Do again what was taken back."""
@@ -211,6 +211,7 @@ class SeedsController:
             self.note_kind(record, "redo")
             record.seeds.redo()
             self.session.watch.look(record)
+            self._emit()
 
     def correct_label(self, label: str | None) -> None:
         """Note what the reviewer says of the image's class; `None` for no opinion."""
@@ -264,8 +265,8 @@ class SeedsController:
         self._kinds[record] = kind
 
     def _touch(self, record: ImageRecord) -> None:
+        # What is shown of it waits for the counting: painting the dock would hold up the stroke and the map.
         self._touched[record] = time.monotonic()
-        self._emit()
 
     def _on_tool(self, record: ImageRecord, layer: Labels, event: Any = None) -> None:
         if layer.selected_label > FOREGROUND:  # napari's own keys count labels upwards without end

@@ -80,11 +80,15 @@ class Message(QWidget):
         tones = self._tones
         edge = {"error": tones.error, "warning": tones.warning, "good": tones.good}.get(self._level)
         if edge is None:
-            self._label.setStyleSheet(f"QLabel {{ color: {tones.text.name()}; }}")
+            self._dress(f"QLabel {{ color: {tones.text.name()}; }}")
             return
         weight = "bold" if self._level == "error" else "normal"
         colour = tones.text if self._level == "good" else edge
-        self._label.setStyleSheet(
+        self._dress(
             f"QLabel {{ color: {colour.name()}; font-weight: {weight};"
             f" border-left: 3px solid {edge.name()}; padding: 3px 0 3px 7px; }}"
         )
+
+    def _dress(self, sheet: str) -> None:
+        if sheet != self._label.styleSheet():  # Qt lays out and paints anew even where nothing is
+            self._label.setStyleSheet(sheet)

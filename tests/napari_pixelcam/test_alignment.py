@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from napari_pixelcam.alignment import align
+
 TRANSFORMS = {
     "pixels": {},
     "micrometres": {"scale": (0.5, 0.5), "units": ("um", "um")},
@@ -69,6 +71,18 @@ def test_layers_follow_an_image_that_is_moved_after_localizing(bench):
         np.testing.assert_allclose(
             bench.layer(role).data_to_world((33, 44)), image.data_to_world((33, 44)), atol=1e-9
         )
+
+
+def test_a_layer_that_lies_where_it_should_is_left_alone(bench):
+    bench.record.layer.rotate = 12
+    bench.localize.run()
+    layer, heard = bench.layer("foreground"), []
+    layer.events.connect(lambda event: heard.append(event.type))
+    align(layer, bench.record.layer)
+    assert heard == []
+    align(layer, bench.record.layer, (2.0, 2.0))
+    assert "scale" in heard
+    assert "rotate" not in heard
 
 
 def test_the_region_in_the_world_is_where_the_dark_discs_are(bench):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_pixelcam import backend
+from napari_pixelcam import backend, overlays
 from napari_pixelcam.controllers import refine
 from napari_pixelcam.controllers.refine import RefineController
 from pixelcam.errors import DeviceError, ImageError
@@ -231,6 +231,19 @@ def test_seeds_undone_on_a_hidden_layer_count_no_more(bench, live):
     bench.record.seeds.undo()
     bench.seeds.tick()
     assert np.array_equal(bench.layer("foreground").data, own)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_stroke_changes_nothing_of_the_layers_but_their_pixels(bench, refiners, monkeypatch, large):
+    monkeypatch.setattr(overlays, "LARGE", 1000 if large else overlays.LARGE)
+    controller, heard = RefineController(bench.session), []
+    bench.localize.run()
+    bench.seeds.take("foreground")
+    for role in ("foreground", "background"):
+        bench.layer(role).events.connect(lambda event: heard.append(event.type))
+    paint(bench)
+    assert controller.state.refined
+    assert set(heard) == {"set_data"}, "napari draws its list of layers anew at every other event"
 
 
 def test_the_refined_map_is_exported_with_its_origin(bench, live, tmp_path):
