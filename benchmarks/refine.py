@@ -139,8 +139,8 @@ def page(report: dict[str, object]) -> str:
         "# From a stroke to the new map",
         "",
         f"Model {report['model']}; strokes of {LENGTH} x {2 * RADIUS} pixels, each on top of those before. "
-        f"Of a larger field the {WINDOW} x {WINDOW} pixels in view are drawn first, with {SURROUNDINGS} around "
-        "them.",
+        f"Of a larger field the {WINDOW} x {WINDOW} pixels in view are drawn first, with {SURROUNDINGS} on "
+        "each side.",
         "",
         "| field | features once, s | refit, median ms | 95th percentile, ms | target, ms "
         "| the whole map after that, ms | peer, train + predict, ms |",
