@@ -172,7 +172,8 @@ class Localizer:
             if should_stop() is not Stop.NO:
                 raise CancelledError
             part, own = self._run_tile(working.read(tile), tile)
-            _place(grid, foreground_probability(part.pixel_logits)[0], tile, stride)
+            there, here = tile.cells(stride)
+            grid[there] = foreground_probability(part.pixel_logits)[0][here]
             means += own * part.means[0]
             cells += own
             pooled = part.pooled if pooled is None else self.network.image_head.merge(pooled, part.pooled)
@@ -312,12 +313,3 @@ def _own_cells(tile: Tile, axis: int, stride: int) -> tuple[int, int | None]:
     if tile.core_stop[axis] == tile.stop[axis]:
         return first, None
     return first, (tile.core_stop[axis] - tile.start[axis]) // stride
-
-
-def _place(grid: Tensor, foreground: Tensor, tile: Tile, stride: int) -> None:
-    rows = slice(tile.core_start[0] // stride, math.ceil(tile.core_stop[0] / stride))
-    columns = slice(tile.core_start[1] // stride, math.ceil(tile.core_stop[1] / stride))
-    top, left = rows.start - tile.start[0] // stride, columns.start - tile.start[1] // stride
-    grid[rows, columns] = foreground[
-        top : top + rows.stop - rows.start, left : left + columns.stop - columns.start
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,23 @@ class Tile:
     stop: tuple[int, int]
     core_start: tuple[int, int]
     core_stop: tuple[int, int]
+
+    def cells(self, stride: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return where the tile's own part lies on maps of a stride, which starts of tiles are multiples of.
+
+        Returns
+        -------
+        there, here
+            Rows and columns on the map of the whole working image, and on the tile's own map.
+        """
+        there, here = [], []
+        for axis in (0, 1):
+            first = self.core_start[axis] // stride
+            last = math.ceil(self.core_stop[axis] / stride)
+            start = self.start[axis] // stride
+            there.append(slice(first, last))
+            here.append(slice(first - start, last - start))
+        return (there[0], there[1]), (here[0], here[1])
 
 
 def plan_tiles(shape: tuple[int, int], *, core: int, context: int, step: int) -> list[Tile]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from pixelcam.errors import CancelledError, ImageError, OutputError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localizer import Localizer, normalise
-from pixelcam.localize.tiles import Tile
 from pixelcam.model.device import device_memory_guard
 from pixelcam.model.geometry import Grid
 from pixelcam.slides import Slide
@@ -119,8 +118,10 @@ def extract_features(
             raise CancelledError
         found, logits = _seen(localizer, working.read(tile), views)
         for target, part, grid in zip(maps, found, head.grids, strict=True):
-            _place(target, part, tile, grid.stride)
-        _place(prior[None], logits[None], tile, head.stride)
+            there, here = tile.cells(int(grid.stride))
+            target[:, *there] = part[:, *here].to(target.dtype)
+        there, here = tile.cells(head.stride)
+        prior[there] = logits[here]
         on_event(Event("step", stage="features", step=index + 1, total=len(tiles)))
     for each in maps:
         _standardise(each)
@@ -193,18 +194,6 @@ def _seen(
             "use another model."
         )
     return found, logits[0]
-
-
-def _place(target: Tensor, part: Tensor, tile: Tile, stride: float) -> None:
-    """Copy a tile's own part (c, h, w) to its place; every tile starts at a cell of every level."""
-    step = int(stride)
-    rows, columns = (
-        slice(tile.core_start[axis] // step, math.ceil(tile.core_stop[axis] / step)) for axis in (0, 1)
-    )
-    top, left = rows.start - tile.start[0] // step, columns.start - tile.start[1] // step
-    target[:, rows, columns] = part[
-        :, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start
-    ].to(target.dtype)
 
 
 def _standardise(features: Tensor) -> None:

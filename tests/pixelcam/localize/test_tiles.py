@@ -23,6 +23,21 @@ def test_the_cores_cover_every_pixel_once_and_tiles_start_on_the_grid(shape):
     assert (seen == 1).all()
 
 
+@pytest.mark.parametrize("stride", [1, 4, 16])
+def test_the_own_cells_of_all_tiles_make_up_the_map_of_the_whole(stride):
+    shape = (101, 135)
+    whole = np.arange(101 * 135).reshape(shape)[::stride, ::stride]
+    made = np.full_like(whole, -1)
+    for tile in plan_tiles(shape, core=32, context=16, step=16):
+        seen = np.arange(101 * 135).reshape(shape)[
+            tile.start[0] : tile.stop[0] : stride, tile.start[1] : tile.stop[1] : stride
+        ]
+        there, here = tile.cells(stride)
+        assert (made[there] == -1).all()
+        made[there] = seen[here]
+    assert np.array_equal(made, whole)
+
+
 def test_an_image_that_fits_one_tile_is_not_cut():
     assert plan_tiles((192, 100), core=64, context=64, step=32) == [
         Tile((0, 0), (192, 100), (0, 0), (192, 100))
