@@ -1,71 +1,26 @@
-"""TIFF files of every layout give the right pixels, lazily where large, or are refused."""
+"""TIFF files of every layout give the right pixels, lazily where large."""
 
 from __future__ import annotations
 
 import gc
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 import tifffile
 from PIL import Image
 
-from pixelcam.errors import ImageError
 from pixelcam.slides import open_slide, tiffs
 from pixelcam.slides.tiffs import TiffLevel
+from tests.pixelcam.slides.tiff_files import write_pyramid, write_svs
 
 DATA = os.environ.get("PIXELCAM_TEST_DATA")
 needs_data = pytest.mark.skipif(
     DATA is None,
     reason="PIXELCAM_TEST_DATA names no folder with the slides of wsi/, so real scanners' files go untested",
 )
-
-
-@pytest.fixture(scope="module")
-def tissue():
-    return np.ascontiguousarray(skimage.data.immunohistochemistry()[:150, :130])
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a TIFF file of one image and return its path."""
-
-    def write(pixels, **options):
-        tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
-        return tmp_path / "a.tif"
-
-    return write
-
-
-@pytest.fixture
-def pyramid(tissue, tmp_path):
-    """A tiled pyramid of three levels."""
-    path = tmp_path / "pyramid.ome.tif"
-    write_pyramid(path, [tissue, tissue[::2, ::2], tissue[::4, ::4]])
-    return path
-
-
-def write_pyramid(path, levels, **options):
-    options = {"tile": (32, 32), "compression": "zlib", **options}
-    with tifffile.TiffWriter(path, ome=True) as writer:
-        writer.write(levels[0], subifds=len(levels) - 1, **options)
-        for level in levels[1:]:
-            writer.write(level, subfiletype=1, **options)
-
-
-def refusal(path):
-    """Return the message with which a file is refused, having checked that it is one sentence about it."""
-    with pytest.raises(ImageError) as caught:
-        open_slide(path).read()
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 def gray_of(slide):
@@ -168,58 +123,10 @@ def test_floats_in_zero_to_one(tissue, write):
     np.testing.assert_array_equal(open_slide(path).read(), tissue)
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (np.nan, "1 NaN or infinite"),
-        (np.inf, "1 NaN or infinite"),
-        (200.0, "from 0 to 200"),
-        (-3.0, "from -3"),
-    ],
-)
-def test_floats_that_are_no_shades_are_refused(write, value, words):
-    pixels = np.zeros((8, 8, 3), np.float32)
-    pixels[3, 4, 1] = value
-    assert words in refusal(write(pixels, photometric="rgb"))
-
-
-def test_negative_and_huge_integers_are_refused(write):
-    assert "from -5 to 0" in refusal(write(np.array([[0, -5]], np.int16)))
-    assert "from 0 to 70000" in refusal(write(np.array([[0, 70000]], np.uint32)))
-
-
-def test_complex_values_are_refused(write):
-    assert "complex64" in refusal(write(np.zeros((4, 4), np.complex64)))
-
-
-@pytest.mark.parametrize("channels", [2, 5])
-def test_other_numbers_of_channels_are_refused(write, channels):
-    pixels = np.zeros((20, 30, channels), np.uint8)
-    assert f"{channels} channels" in refusal(write(pixels, photometric="minisblack", planarconfig="contig"))
-    extra = {"extrasamples": ["unspecified"] * (channels - 3)} if channels > 3 else {}
-    if extra:
-        assert f"{channels} channels" in refusal(write(pixels, photometric="rgb", **extra))
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_fluorescence_channels_are_refused(write, channels):
-    pixels = np.zeros((channels, 20, 30), np.uint16)
-    assert f"{channels} channels" in refusal(write(pixels, ome=True, metadata={"axes": "CYX"}))
-
-
 def test_three_ome_planes_are_red_green_and_blue(tissue, write):
     planes = np.ascontiguousarray(np.moveaxis(tissue, -1, 0))
     path = write(planes, ome=True, photometric="minisblack", metadata={"axes": "CYX"})
     np.testing.assert_array_equal(open_slide(path).read(), tissue)
-
-
-def test_a_stack_is_refused(tissue, write):
-    path = write(np.stack([tissue] * 5), photometric="rgb", metadata={"axes": "ZYXS"})
-    assert "stack of 5 planes" in refusal(path)
-
-
-def test_unreadable_colours_are_refused(tissue, write):
-    assert "CIELAB" in refusal(write(tissue, photometric="cielab"))
 
 
 def test_a_pyramid_is_lazy_and_slices_like_numpy(tissue, pyramid):
@@ -276,16 +183,6 @@ def test_lazy_levels_convert_as_whole_images_do(tissue, tmp_path, layout):
     np.testing.assert_array_equal(lazy.levels[1][3:5], lazy.read()[::2, ::2][3:5])
 
 
-def test_nan_in_a_lazy_level_is_refused_where_it_is_read(tmp_path):
-    pixels = np.zeros((128, 128, 3), np.float32)
-    pixels[100, 100] = np.nan
-    write_pyramid(tmp_path / "a.ome.tif", [pixels, pixels[1::2, 1::2]], photometric="rgb")
-    slide = open_slide(tmp_path / "a.ome.tif")
-    assert (slide.read((slice(0, 64), slice(0, 64))) == 0).all()
-    with pytest.raises(ImageError, match="3 NaN"):
-        slide.read((slice(64, 128), slice(64, 128)))
-
-
 def test_tiles_that_a_scanner_left_out_are_white(tissue, tmp_path):
     def tiles():
         for row in range(0, 128, 32):
@@ -313,82 +210,11 @@ def test_label_macro_and_thumbnail_of_a_slide_are_passed_over(tissue, tmp_path):
     assert slide.mpp == 0.2525
 
 
-def write_svs(path, tissue):
-    """Write a slide as Aperio's scanners do, the macro being larger than the slide."""
-    macro = np.zeros((400, 400, 3), np.uint8)
-    text = "Aperio Image Library v11.2.1\n150x130 |AppMag = 40|MPP = 0.2525|Left = 3"
-    with tifffile.TiffWriter(path) as writer:
-        options = {"photometric": "rgb", "metadata": None, "software": False}
-        writer.write(tissue, tile=(32, 32), description=text, **options)
-        writer.write(tissue[::8, ::8], description="Aperio thumbnail", **options)
-        writer.write(tissue[::2, ::2], tile=(32, 32), description="Aperio level", **options)
-        writer.write(tissue[:50, :50], subfiletype=1, description="Aperio\nlabel 50x50", **options)
-        writer.write(macro, subfiletype=9, description="Aperio\nmacro 400x400", **options)
-
-
 def test_pages_of_other_sizes_leave_the_largest(tissue, tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(tissue[:40, :30], photometric="rgb", metadata=None)
         writer.write(tissue, photometric="rgb", metadata=None)
     np.testing.assert_array_equal(open_slide(tmp_path / "a.tif").read(), tissue)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"compression": "zlib"},
-        {"compression": "lzw", "rowsperstrip": 16},
-        {"compression": "jpeg", "tile": (32, 32)},
-        {"tile": (32, 32)},
-        {"planarconfig": "separate"},
-    ],
-)
-def test_a_file_cut_anywhere_is_refused(tissue, write, options):
-    pixels = np.moveaxis(tissue, -1, 0) if "planarconfig" in options else tissue
-    path = write(np.ascontiguousarray(pixels), photometric="rgb", **options)
-    refuse_cuts(path)
-
-
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
-def test_a_file_of_another_writer_cut_anywhere_is_refused(tissue, tmp_path, compression):
-    """The libraries put the list of pages at the end."""
-    Image.fromarray(tissue).save(tmp_path / "a.tif", compression=compression)
-    refuse_cuts(tmp_path / "a.tif")
-
-
-def test_a_pyramid_cut_anywhere_is_refused(pyramid):
-    refuse_cuts(pyramid)
-
-
-def test_a_slide_cut_anywhere_is_refused(tissue, tmp_path):
-    write_svs(tmp_path / "a.svs", tissue)
-    refuse_cuts(tmp_path / "a.svs", steps=25)
-
-
-def refuse_cuts(path, steps=15):
-    whole = path.read_bytes()
-    step = max(1, len(whole) // steps)
-    for length in sorted({*range(1, len(whole), step), *range(len(whole) - 4, len(whole))}):
-        path.write_bytes(whole[:length])
-        assert ("truncated" in refusal(path)) or length < 4
-
-
-def test_damaged_tiles_are_refused(tissue, write):
-    path = write(tissue, photometric="rgb", compression="zlib", tile=(32, 32))
-    with tifffile.TiffFile(path) as tiff:
-        offset = tiff.pages.first.dataoffsets[7]
-    data = bytearray(path.read_bytes())
-    data[offset : offset + 200] = bytes(200)
-    path.write_bytes(data)
-    assert "damaged" in refusal(path)
-
-
-def test_refusals_print_nothing(tissue, write, capfd):
-    path = write(tissue, photometric="rgb", compression="zlib")
-    path.write_bytes(path.read_bytes()[:200])
-    refusal(path)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_levels_are_read_from_several_threads(tissue, pyramid):
@@ -412,18 +238,6 @@ def test_the_file_is_closed_with_the_last_level(pyramid):
     assert handle.closed
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts no descriptors")
-def test_opening_leaves_no_file_open(tissue, write, tmp_path):
-    good = write(tissue, photometric="rgb")
-    bad = tmp_path / "bad.tif"
-    bad.write_bytes(good.read_bytes()[:-100])
-    before = len(list(Path("/dev/fd").iterdir()))
-    for _ in range(3):
-        open_slide(good)
-        refusal(bad)
-    assert len(list(Path("/dev/fd").iterdir())) == before
-
-
 @needs_data
 def test_an_aperio_slide_of_one_level():
     slide = open_slide(Path(DATA) / "wsi" / "CMU-1-Small-Region.svs")
@@ -445,8 +259,3 @@ def test_an_aperio_slide_of_two_jpeg2000_levels():
 def test_an_untiled_tiff():
     slide = open_slide(next((Path(DATA) / "wsi").rglob("kidney-*.tif")))
     assert (slide.width, slide.height) == (1493, 901)
-
-
-@needs_data
-def test_a_folder_of_dicom_files_is_refused():
-    assert "DICOM" in refusal(Path(DATA) / "wsi" / "CMU-1-Small-Region")
