@@ -184,6 +184,21 @@ def test_one_key_shows_the_models_map_while_the_refitted_one_is_drawn(bench, liv
     assert (seen(bench) == np.float32(0.9)).all()
 
 
+def test_what_is_drawn_meanwhile_does_not_come_over_the_models_map(bench, live):
+    own = bench.record.result
+    paint(bench)
+    bench.session.background.step()
+    look(bench, (80, 110))
+    rest = bench.session.background.waiting.pop(0)
+    live.switch()
+    bench.session.background.step()
+    assert np.array_equal(seen(bench), own.localization.foreground)
+    live.switch()
+    assert seen(bench)[80, 110] == np.float32(0.9)
+    bench.session.background.waiting.append(rest)
+    bench.session.background.run()
+
+
 def test_switched_off_meanwhile_the_map_is_the_models(bench, live):
     own = bench.record.result
     paint(bench)

@@ -209,6 +209,18 @@ def test_a_refit_that_failed_is_tried_again_at_the_next_stroke(bench, live, refi
     assert "follows" in live.state.text
 
 
+def test_a_refit_that_failed_is_tried_again_though_the_seeds_are_the_same(bench, live, monkeypatch):
+    def fail(self, seeds, others=()):
+        raise DeviceError("The device has no memory left; close other programs that use it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeRefiner, "fit", fail)
+        paint(bench)
+    assert not live.state.refined
+    bench.session.watch.edited.emit(bench.record, True)
+    assert live.state.refined
+
+
 def test_features_that_could_not_be_had_are_tried_again_at_the_next_stroke(bench, refiners, monkeypatch):
     def fail(self, *args, **kwargs):
         raise DeviceError("The device has no memory left; close other programs that use it.")
