@@ -11,6 +11,12 @@ from pixelcam.errors import DatasetError
 
 FOLDS = 4
 VALPX_PER_CLASS = 5
+IN_WORDS = {
+    "low_grade_in": "low-grade neoplasia",
+    "high_grade_in": "high-grade neoplasia",
+    "serrated_adenoma": "serrated adenoma",
+}
+"""Classes of the index as a pathologist says them, others as they are; IN is intraepithelial neoplasia."""
 
 
 def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
@@ -20,7 +26,7 @@ def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
     to the folder. A case is one patient whatever the case of its letters, and goes wholly to one split:
     about 60 % of the images to train, 15 % to valcl, 25 % to test; each of the four folds tests on
     another quarter of the cases. The masks of five images a class at most make up valpx. The published
-    images carry no pixel size.
+    images carry no pixel size. Classes are called as in `IN_WORDS`.
 
     Parameters
     ----------
@@ -52,7 +58,7 @@ def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
             f"{len(absent)} files of the {split} split that {path} names are missing; "
             f"the first is {min(absent)}."
         )
-    return Dataset("ebhi", classes, chosen, split=split, fold=fold)
+    return Dataset("ebhi", tuple(map(_in_words, classes)), chosen, split=split, fold=fold)
 
 
 def _read_index(path: Path) -> list[dict[str, str]]:
@@ -61,6 +67,10 @@ def _read_index(path: Path) -> list[dict[str, str]]:
         if not (row["image"] and row["class"] and row["case"]):
             raise DatasetError(f"Line {number} of {path} lacks its image, class or case.")
     return rows
+
+
+def _in_words(name: str) -> str:
+    return IN_WORDS.get(name.casefold().replace("-", "_").replace(" ", "_"), name)
 
 
 def _sample(root: Path, row: dict[str, str], classes: tuple[str, ...]) -> Sample:

@@ -219,9 +219,11 @@ class _Maker:
         width = len(s.refit_sides) * sum(self.encoder.info.level_channels(each) for each in s.refit_levels)
         most = max(8, _MEMORY // (2 * s.grid**2 * width))
         chosen = torch.linspace(0, len(data) - 1, min(most, len(data))).round().long().unique()
-        features = torch.cat(
-            [cells.half() for _, cells in self._features(s.refit_sides, s.refit_levels, chosen)]
-        ).reshape(-1, width)
+        features = torch.empty(len(chosen), s.grid**2, width, dtype=torch.half)
+        found = self._features(s.refit_sides, s.refit_levels, chosen)
+        for part, (_, cells) in zip(features.split(self.batch), found, strict=True):
+            part.copy_(cells)  # in place: never all of them twice
+        features = features.reshape(-1, width)
         mean, spread = _moments(features)
         regionless = data.regionless[chosen].repeat_interleave(s.grid**2)
         own = prior[chosen].reshape(-1)
@@ -232,13 +234,9 @@ class _Maker:
             answer = pooled(torch.cat([((x.float() - mean) / spread) @ weights for x in _chunks(features)]))
             target = pooled(answer + own)
         del features
-        found = torch.cat(
-            [
-                ((cells - mean) / spread) @ weights
-                for _, cells in self._features(s.refit_sides, s.refit_levels, torch.arange(len(data)))
-            ]
-        )
-        return pooled(found.reshape(prior.shape))
+        everything = self._features(s.refit_sides, s.refit_levels, torch.arange(len(data)))
+        answer = torch.cat([((cells - mean) / spread) @ weights for _, cells in everything])
+        return pooled(answer.reshape(prior.shape))
 
     def _features(
         self,

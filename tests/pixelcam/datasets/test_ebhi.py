@@ -56,6 +56,16 @@ def test_a_case_is_one_whatever_its_letters(ebhi_root):
     assert len(own) == 3
 
 
+def test_classes_are_called_as_a_pathologist_says_them(copy):
+    index = copy / "index.csv"
+    text = index.read_text().replace(",normal,", ",High-grade IN,")
+    index.write_text(text.replace(",adenocarcinoma,", ",serrated_adenoma,"))
+    part = opened(copy)
+    assert part.classes == ("high-grade neoplasia", "serrated adenoma")
+    named = {sample.name.split("/")[0]: part.classes[sample.label] for sample in part.samples}
+    assert named == {"High-grade IN": "high-grade neoplasia", "serrated_adenoma": "serrated adenoma"}
+
+
 def test_images_and_masks_are_those_of_the_index(ebhi_root):
     for sample in opened(ebhi_root).samples:
         assert sample.image.stem == sample.mask.stem
