@@ -44,13 +44,14 @@ def finetune(
     ] = None,
     teacher_weight: Annotated[
         float | None,
-        typer.Option(help="Weight of the model's own confident pixels.", rich_help_panel=LEARNING),
+        typer.Option(help="Weight of the maps refitted to the seeds.", rich_help_panel=LEARNING),
+    ] = None,
+    seed_weight: Annotated[
+        float | None,
+        typer.Option(help="Weight of the painted pixels by themselves.", rich_help_panel=LEARNING),
     ] = None,
     label_weight: Annotated[
         float | None, typer.Option(help="Weight of the image labels.", rich_help_panel=LEARNING)
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option(help="Pixels of each kind, in each crop and step.", rich_help_panel=LEARNING)
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Same seed, seeds and machine: same model.", rich_help_panel=LEARNING)
@@ -79,8 +80,8 @@ def finetune(
         "momentum": momentum,
         "weight_decay": weight_decay,
         "teacher_weight": teacher_weight,
+        "seed_weight": seed_weight,
         "label_weight": label_weight,
-        "count": count,
         "seed": seed,
         "device": device,
         "name": name,

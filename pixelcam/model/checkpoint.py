@@ -231,7 +231,8 @@ def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:
         raise CheckpointError(_why_unreadable(path)) from error
     axes = tensors.get(f"{PREFIX}variances")
     if axes is not None:
-        network.familiarity = Familiarity(network.measured, axes.numel())
+        shown = tensors.get(f"{PREFIX}shown")
+        network.familiarity = Familiarity(network.measured, axes.numel(), 0 if shown is None else len(shown))
     _check_fit(path, card, network.state_dict(), tensors)
     network.load_state_dict(
         {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}

@@ -8,6 +8,8 @@ training: directions in which only stain, scanner and magnification move are so 
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,10 @@ FEWEST = 5
 """Images on each side, fewer than which say nothing of what is usual."""
 USUAL = 0.05
 """Share of images like the training images, the strangest of them, that are not wholly familiar."""
+MOVED = 0.5
+"""How familiar an image must be to what it was itself before a fine-tuning, or all that is known is moot."""
+MOST_SHOWN = 64
+"""Images shown later that are kept, the last ones."""
 _LEAST = 1e-4
 
 
@@ -32,8 +38,9 @@ class Familiarity(nn.Module):
 
     Parameters
     ----------
-    channels, axes
-        How many features and components; the values come from `fit` or from a checkpoint.
+    channels, axes, shown
+        How many features, components and images shown later; the values come from `fit`, `with_shown` or a
+        checkpoint.
 
     Attributes
     ----------
@@ -45,6 +52,9 @@ class Familiarity(nn.Module):
         Scalar: mean variance along any other direction.
     usual
         (3,): mean and standard deviation of the logarithm of held-out images' distances, and their number.
+    shown
+        (k, c): mean features of the images that it was fine-tuned on, or `None`. What is as near to one of
+        them as held-out images are to the centre is as familiar.
     """
 
     centre: Tensor
@@ -53,8 +63,9 @@ class Familiarity(nn.Module):
     variances: Tensor
     rest: Tensor
     usual: Tensor
+    shown: Tensor | None
 
-    def __init__(self, channels: int, axes: int) -> None:
+    def __init__(self, channels: int, axes: int, shown: int = 0) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
@@ -62,6 +73,7 @@ class Familiarity(nn.Module):
         self.register_buffer("variances", torch.ones(axes))
         self.register_buffer("rest", torch.ones(()))
         self.register_buffer("usual", torch.tensor([0.0, 1.0, FEWEST]))
+        self.register_buffer("shown", torch.zeros(shown, channels) if shown else None)
 
     @classmethod
     def fit(cls, known: Tensor, held_out: Tensor) -> Familiarity | None:
@@ -101,9 +113,42 @@ class Familiarity(nn.Module):
         made.usual.copy_(torch.stack([mean, deviation.clamp(min=_LEAST), torch.tensor(len(held_out))]))
         return made
 
+    def with_shown(self, before: Tensor, after: Tensor) -> Familiarity | None:
+        """Return what is known once the model was fine-tuned.
+
+        Parameters
+        ----------
+        before, after
+            (k, c): mean features of the images that it was fine-tuned on, by the model before it and after.
+
+        Returns
+        -------
+        Familiarity or None
+            With these images, the last `MOST_SHOWN` of all, among what is known. None where an image's own
+            features have moved so far that what is known of others holds no more.
+        """
+        pairs = zip(before, after, strict=True)
+        if any(float(self._familiar(new[None], old[None])) < MOVED for old, new in pairs):
+            return None
+        known = after if self.shown is None else torch.cat([self.shown.to(after), after])
+        made = copy.deepcopy(self)
+        made.shown = known[-MOST_SHOWN:].to(self.centre)
+        return made
+
     def log_distance(self, means: Tensor) -> Tensor:
-        """Return the logarithm (n,) of the distance of mean features (n, c) from the known ones."""
-        standard = (means.to(self.centre) - self.centre) / self.spread
+        """Return the logarithm (n,) of the distance of mean features (n, c) from the nearest known ones."""
+        return self._log_distance(means, self._known)
+
+    @property
+    def _known(self) -> Tensor:
+        centre = self.centre[None]
+        return centre if self.shown is None else torch.cat([centre, self.shown])
+
+    def _log_distance(self, means: Tensor, known: Tensor) -> Tensor:
+        return torch.stack([self._log_distance_from(each, means) for each in known]).amin(dim=0)
+
+    def _log_distance_from(self, centre: Tensor, means: Tensor) -> Tensor:
+        standard = (means.to(self.centre) - centre.to(self.centre)) / self.spread
         along = standard @ self.axes.T
         across = (standard.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0)
         distance = (along.square() / self.variances).sum(dim=1) + across / self.rest
@@ -116,10 +161,14 @@ class Familiarity(nn.Module):
         `USUAL` and 1 at most: so 1 for nineteen of twenty such images. Logarithms of distances are taken to
         be normally distributed, with the mean and deviation of a sample: Student's t.
         """
+        return self._familiar(means, self._known)
+
+    def _familiar(self, means: Tensor, known: Tensor) -> Tensor:
         from scipy import special
 
         mean, deviation, count = self.usual.double().tolist()
-        scores = (self.log_distance(means).cpu().double() - mean) / (deviation * (1 + 1 / count) ** 0.5)
+        distances = self._log_distance(means, known).cpu().double()
+        scores = (distances - mean) / (deviation * (1 + 1 / count) ** 0.5)
         beyond = torch.from_numpy(special.stdtr(count - 1, -scores.numpy()))
         return (beyond / USUAL).clamp(max=1.0)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pixelcam.errors import CancelledError, ImageError, OutputError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localizer import Localizer, normalise
+from pixelcam.localize.tiles import Tile
 from pixelcam.model.device import device_memory_guard
 from pixelcam.model.geometry import Grid
 from pixelcam.slides import Slide
@@ -74,6 +75,7 @@ def extract_features(
     *,
     scratch: str | Path | None = None,
     in_memory: int = IN_MEMORY,
+    only: Sequence[Tile] | None = None,
     on_event: EventSink = ignore_events,
     should_stop: StopCheck = never_stop,
 ) -> FieldFeatures:
@@ -93,6 +95,8 @@ def extract_features(
         The file has no name any more once it is open, so that it goes with the process.
     in_memory
         Bytes that stay in memory.
+    only
+        Those of the localizer's tiles that are looked at; all by default. Elsewhere there is nothing.
     on_event
         Receives one "step" event a tile.
     should_stop
@@ -107,9 +111,10 @@ def extract_features(
     DeviceError, CancelledError
     """
     working = localizer.working_image(slide)
-    tiles = localizer.plan_tiles(working)
+    tiles = localizer.plan_tiles(working) if only is None else only
     head = localizer.network.pixel_head
-    maps = _make_maps(localizer, working.shape, scratch, in_memory)
+    looked_at = sum(math.prod(np.subtract(tile.core_stop, tile.core_start).tolist()) for tile in tiles)
+    maps = _make_maps(localizer, working.shape, looked_at, scratch, in_memory)
     prior = torch.zeros([math.ceil(side / head.stride) for side in working.shape])
     views = MIRRORINGS if len(tiles) <= MOST_MIRRORED_TILES else MIRRORINGS[:1]
     on_event(Event("started", stage="features", total=len(tiles)))
@@ -123,8 +128,8 @@ def extract_features(
         there, here = tile.cells(head.stride)
         prior[there] = logits[here]
         on_event(Event("step", stage="features", step=index + 1, total=len(tiles)))
-    for each in maps:
-        _standardise(each)
+    for each, grid in zip(maps, head.grids, strict=True):
+        _standardise(each, None if only is None else [tile.cells(int(grid.stride))[0] for tile in only])
     on_event(Event("done", stage="features"))
     return FieldFeatures(
         maps=tuple(maps),
@@ -141,7 +146,7 @@ def extract_features(
 
 
 def _make_maps(
-    localizer: Localizer, shape: tuple[int, int], scratch: str | Path | None, in_memory: int
+    localizer: Localizer, shape: tuple[int, int], looked_at: int, scratch: str | Path | None, in_memory: int
 ) -> list[Tensor]:
     head, info = localizer.network.pixel_head, localizer.network.encoder.info
     shapes = [
@@ -149,9 +154,10 @@ def _make_maps(
         for level, grid in zip(localizer.network.levels, head.grids, strict=True)
     ]
     sizes = [math.prod(each) for each in shapes]
-    if 2 * sum(sizes) > MOST_BYTES:
+    filled = 2 * sum(sizes) * looked_at / math.prod(shape)  # what is not looked at takes no room
+    if filled > MOST_BYTES:
         raise ImageError(
-            f"The image is too large to be refined live: {2 * sum(sizes) / 2**30:.0f} GB of features, "
+            f"The image is too large to be refined live: {filled / 2**30:.0f} GB of features, "
             f"at most {MOST_BYTES / 2**30:.0f}; open a part of it, or fine-tune on its seeds instead."
         )
     if 2 * sum(sizes) <= in_memory:
@@ -196,9 +202,11 @@ def _seen(
     return found, logits[0]
 
 
-def _standardise(features: Tensor) -> None:
-    """Bring each channel of (c, h, w) to mean 0 and variance 1 in place, one channel at a time."""
+def _standardise(features: Tensor, parts: Sequence[tuple[slice, slice]] | None) -> None:
+    """Bring each channel of (c, h, w) to mean 0 and variance 1 over parts of it, or all of it, in place."""
     for channel in features:
-        values = channel.float()
+        views = [channel] if parts is None else [channel[part] for part in parts]
+        values = torch.cat([each.float().flatten() for each in views])
         spread, mean = torch.std_mean(values, correction=0)
-        channel.copy_((values - mean) / (spread + 1e-6))
+        for each in views:
+            each.copy_((each.float() - mean) / (spread + 1e-6))

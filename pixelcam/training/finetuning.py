@@ -1,9 +1,10 @@
-"""Fine-tuning from a reviewer's seeds: hard partial labels beside the model's own confident pixels.
+"""Fine-tuning from a reviewer's seeds, in such a way that images which nobody has corrected gain too.
 
-What the reviewer painted is never sampled away: the pixel logits are interpolated to the working image, and
-every painted pixel of a crop counts. Beside it the map that the model gave before serves as teacher, so that
-what nobody complained about stays; its seeds are dropped wherever the model has meanwhile changed its mind,
-for there the reviewer has taught it better.
+A reviewer paints where the map is wrong, and nowhere else: a model that learned from those pixels alone would
+take the exception for the rule. So the seeds are first understood as the reviewer saw them understood: the
+pixel head is refitted to them, image by image, as it is after every stroke, and the whole map that this gives
+is the teacher, softly, pixel by pixel. What the reviewer painted counts by itself beside it, every pixel, for
+the logits are interpolated to the working image.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from pixelcam.errors import CancelledError, RunError, SeedsError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
@@ -25,22 +26,24 @@ from pixelcam.export import SeedRecord, read_seeds, write_text
 from pixelcam.localize.localizer import load as load_localizer
 from pixelcam.localize.localizer import standardise
 from pixelcam.localize.tiles import Tile
-from pixelcam.localize.working import WorkingImage
 from pixelcam.model.checkpoint import save_checkpoint
 from pixelcam.model.device import device_memory_guard
 from pixelcam.model.geometry import Grid, move_to_grid, resize_map
-from pixelcam.model.network import foreground_probability
+from pixelcam.refine import Refiner, extract_features
+from pixelcam.refine.features import IN_MEMORY
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND, UNLABELLED
-from pixelcam.seeds.samplers import SamplerSettings, draw_seeds
 from pixelcam.slides import open_slide
 from pixelcam.training import engine
 from pixelcam.training.augment import MILD, recolour
 from pixelcam.training.data import generator_for
 from pixelcam.training.losses import classification_loss, partial_cross_entropy
+from pixelcam.training.painted import Painted, Teacher
 from pixelcam.training.settings import FinetuneSettings
 
 STAGE = "finetune"
 CANNOT_TELL = "cannot tell"
+LEAST = 0.01
+"""No teacher is surer than this: where the reviewer painted, the map is 0 or 1."""
 
 
 def finetune(
@@ -78,16 +81,6 @@ def finetune(
         _Finetuning(settings, Path(run), on_event, should_stop).run()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Painted:
-    """One image with the reviewer's labels at the model's working scale."""
-
-    image: WorkingImage
-    labels: NDArray[np.uint8]
-    places: NDArray[np.intp]
-    class_index: int | None
-
-
 class _Finetuning:
     def __init__(
         self, settings: FinetuneSettings, run: Path, on_event: EventSink, should_stop: StopCheck
@@ -96,7 +89,6 @@ class _Finetuning:
         write_text(run / "config.json", json.dumps(settings.to_dict(), indent=2))
         self.localizer = load_localizer(settings.model, settings.device)
         self.network, self.device = self.localizer.network, self.localizer.device
-        self.network.familiarity = None  # its features move, and what the reviewer shows it is new
         self.side = self._crop_side()
         # The loss draws the line between the kinds where the model's threshold does: at one half it would
         # first of all move the whole map, and with it all that the reviewer left as it was.
@@ -131,10 +123,9 @@ class _Finetuning:
             wanted = min(wanted, self.localizer.card.input_size)
         return -(-wanted // step) * step
 
-    def _prepare(self, record: SeedRecord) -> _Painted:
+    def _prepare(self, record: SeedRecord) -> Painted:
         image = self.localizer.working_image(open_slide(record.image_path))
-        labels = _at_working_scale(record, image.shape)
-        return _Painted(image, labels, np.argwhere(labels != UNLABELLED), self._class_of(record))
+        return Painted.of(record, image, self._class_of(record))
 
     def _class_of(self, record: SeedRecord) -> int | None:
         label = record.sidecar.corrected_label
@@ -154,6 +145,7 @@ class _Finetuning:
                 self._run_epochs()
         except engine.StopTraining:
             if not self._checkpoint("best-loc").is_file():
+                self.network.familiarity = None  # in the middle of an epoch nobody knows how far it has moved
                 self._save("best-loc")
                 self._save("last")
             message = "Stopped; the weights so far are kept."
@@ -175,7 +167,8 @@ class _Finetuning:
         self.network.to(self.device).eval()  # few images: the running statistics stay those of the model
         for parameter in self.network.parameters():
             parameter.requires_grad_(True)
-        teacher = [self._map(each) for each in self.painted]
+        teachers = self._teachers()
+        familiarity = self.network.familiarity
         optimizer = engine.make_optimizer(
             self.network,
             s.rate * s.encoder_factor,
@@ -186,12 +179,15 @@ class _Finetuning:
             pixel_weight_decay=s.weight_decay,
         )
         self.on_event(Event("started", stage=STAGE, epochs=s.epochs, total=s.steps))
-        before = {"agreement": self._agreement()}
+        agreement, shown = self._agreement()
+        before = {"agreement": agreement}
         self.on_event(Event("validation", stage=STAGE, epoch=0, epochs=s.epochs, metrics=before))
         best = -1.0
         for epoch in range(s.epochs):
-            loss = self._run_epoch(epoch, optimizer, teacher)
-            agreement = self._agreement()
+            loss = self._run_epoch(epoch, optimizer, teachers)
+            agreement, means = self._agreement()
+            if familiarity is not None:
+                self.network.familiarity = familiarity.with_shown(shown, means)
             self.card = dataclasses.replace(self.card, metrics={"seed_agreement": agreement})
             metrics = {"loss": loss, "agreement": agreement}
             self.on_event(Event("epoch", stage=STAGE, epoch=epoch + 1, epochs=s.epochs, metrics=metrics))
@@ -200,7 +196,7 @@ class _Finetuning:
                 best = agreement
                 self._save("best-loc")
 
-    def _run_epoch(self, epoch: int, optimizer: torch.optim.Optimizer, teacher: list[Tensor]) -> float:
+    def _run_epoch(self, epoch: int, optimizer: torch.optim.Optimizer, teachers: list[Teacher]) -> float:
         s, total = self.settings, 0.0
         for step in range(s.steps):
             wish = self.should_stop()
@@ -210,7 +206,7 @@ class _Finetuning:
                 raise engine.StopTraining
             engine.set_rate(optimizer, (epoch + step / s.steps) / s.epochs)
             value = engine.take_step(
-                optimizer, self._loss(generator_for(s.seed, STAGE, epoch, step), teacher)
+                optimizer, self._loss(generator_for(s.seed, STAGE, epoch, step), teachers)
             )
             total += value
             self.on_event(
@@ -226,36 +222,27 @@ class _Finetuning:
             )
         return total / s.steps
 
-    def _loss(self, generator: Generator, teacher: list[Tensor]) -> Tensor:
+    def _loss(self, generator: Generator, teachers: list[Teacher]) -> Tensor:
         s = self.settings
         chosen = [_pick(len(self.painted), generator) for _ in range(s.batch)]
         tiles = [self._crop(self.painted[index], generator) for index in chosen]
-        pixels = np.stack(
-            [
-                self.painted[i].image.read(tile, pad_to=self.side)
-                for i, tile in zip(chosen, tiles, strict=True)
-            ]
-        )
+        crops = list(zip(chosen, tiles, strict=True))
+        pixels = np.stack([self.painted[i].image.read(tile, pad_to=self.side) for i, tile in crops])
         images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
         inputs = standardise(recolour(images, MILD, generator), self.card)
         with engine.mixed_precision(self.device):
             prediction = self.network(inputs)
-        stride = self.network.pixel_head.stride
         logits = move_to_grid(
             prediction.pixel_logits.float() - self.offset,
-            Grid.plain(stride),
+            Grid.plain(self.network.pixel_head.stride),
             Grid.plain(1),
             (inputs.shape[2], inputs.shape[3]),
         )
-        painted = torch.stack(
-            [_cut(self.painted[i].labels, t, self.side) for i, t in zip(chosen, tiles, strict=True)]
-        )
-        loss = _balanced(logits, painted.to(self.device))
+        painted = torch.stack([self.painted[i].cut(tile, self.side) for i, tile in crops])
+        loss = s.seed_weight * _balanced(logits, painted.to(self.device))
         if s.teacher_weight:
-            maps = torch.stack(
-                [_cut(teacher[i].numpy(), t, self.side) for i, t in zip(chosen, tiles, strict=True)]
-            )
-            loss = loss + s.teacher_weight * self._teacher_loss(logits, maps, painted, generator)
+            maps = torch.stack([teachers[i].cut(tile, self.side) for i, tile in crops])
+            loss = loss + s.teacher_weight * self._teacher_loss(logits, maps.to(self.device))
         known = {k: self.painted[i].class_index for k, i in enumerate(chosen)}
         known = {k: index for k, index in known.items() if index is not None}
         if s.label_weight and known:
@@ -270,15 +257,14 @@ class _Finetuning:
         # Where images have several labels, nothing is known of those that the reviewer did not name.
         return torch.full((len(indices), len(self.card.classes)), torch.nan).scatter(1, indices[:, None], 1.0)
 
-    def _teacher_loss(self, logits: Tensor, maps: Tensor, painted: Tensor, generator: Generator) -> Tensor:
-        free = torch.where(painted == UNLABELLED, maps, torch.nan)
-        seeds = draw_seeds(free, SamplerSettings("probability", self.settings.count), generator)
-        now = foreground_probability(logits.detach()).cpu() >= 0.5  # their threshold is taken off already
-        was = maps >= self.card.threshold
-        agrees = (now == was) & ((seeds == FOREGROUND) == was)
-        return partial_cross_entropy(logits, torch.where(agrees, seeds, UNLABELLED).to(self.device))
+    def _teacher_loss(self, logits: Tensor, maps: Tensor) -> Tensor:
+        """Return the mean cross-entropy with the teachers' maps (n, h, w), NaN where there is no image."""
+        known = ~torch.isnan(maps)
+        taught = torch.logit(maps.nan_to_num(0.5).clamp(LEAST, 1 - LEAST)) - self.offset[1, 0, 0]
+        odds = logits[:, 1] - logits[:, 0]
+        return functional.binary_cross_entropy_with_logits(odds[known], torch.sigmoid(taught[known]))
 
-    def _crop(self, painted: _Painted, generator: Generator) -> Tile:
+    def _crop(self, painted: Painted, generator: Generator) -> Tile:
         """Return a crop that holds a painted pixel, foreground and background by turns of chance."""
         wanted = FOREGROUND if _pick(2, generator) else BACKGROUND
         values = painted.labels[tuple(painted.places.T)]
@@ -293,30 +279,52 @@ class _Finetuning:
         corner, end = (start[0], start[1]), (stop[0], stop[1])
         return Tile(corner, end, corner, end)
 
-    def _map(self, painted: _Painted) -> Tensor:
-        """Return the foreground probability (h, w) at working scale, NaN away from painted pixels."""
-        image = painted.image
-        stride = self.network.pixel_head.stride
-        tiles = [
-            tile
-            for tile in self.localizer.plan_tiles(image)
-            if _any_within(painted.places, np.array(tile.core_start), np.array(tile.core_stop), stride)
-        ]
-        grid = self.localizer.run_tiles(image, tiles, should_stop=self._if_cancelled).grid
-        return resize_map(grid, image.shape, (1 / stride, 1 / stride))
+    def _teachers(self) -> list[Teacher]:
+        """Refit the pixel head to the seeds of each image, looking only at what crops can see."""
+        made: list[Teacher] = []
+        room = IN_MEMORY
+        self.on_event(Event("started", stage="teacher", total=len(self.painted)))
+        for painted in self.painted:
+            features = extract_features(
+                self.localizer,
+                painted.image.slide,
+                in_memory=room,
+                only=self._near(painted, self.side),
+                should_stop=self._if_stopped,
+            )
+            room = max(0, room - features.nbytes)
+            refiner = Refiner(features)
+            made.append(Teacher(refiner, refiner.fit(painted.seeds), painted.image))
+            self.on_event(Event("step", stage="teacher", step=len(made), total=len(self.painted)))
+        return made
+
+    def _near(self, painted: Painted, margin: int) -> list[Tile]:
+        return painted.near(self.localizer.plan_tiles(painted.image), margin)
+
+    def _if_stopped(self) -> Stop:
+        wish = self.should_stop()
+        if wish is Stop.KEEP:  # before anything is learned
+            raise engine.StopTraining
+        return wish
 
     def _if_cancelled(self) -> Stop:
         return Stop.DISCARD if self.should_stop() is Stop.DISCARD else Stop.NO
 
-    def _agreement(self) -> float:
+    def _agreement(self) -> tuple[float, Tensor]:
+        """Return the agreement with the painted pixels in percent, and each image's mean features (n, c)."""
+        stride = self.network.pixel_head.stride
         right = count = 0
+        means = []
         for painted in self.painted:
-            foreground = self._map(painted).numpy()
+            tiles = self._near(painted, stride)  # past their rim the map is interpolated from the next cell
+            seen = self.localizer.run_tiles(painted.image, tiles, should_stop=self._if_cancelled)
+            means.append(seen.means)
+            foreground = resize_map(seen.grid, painted.image.shape, (1 / stride, 1 / stride)).numpy()
             values = painted.labels[tuple(painted.places.T)]
             found = foreground[tuple(painted.places.T)] >= self.card.threshold
             right += int((found == (values == FOREGROUND)).sum())
             count += len(values)
-        return 100 * right / count
+        return 100 * right / count, torch.stack(means)
 
     def _checkpoint(self, name: str) -> Path:
         return self.folder / "checkpoints" / f"{name}.safetensors"
@@ -326,47 +334,8 @@ class _Finetuning:
         self.on_event(Event("checkpoint", stage=STAGE, path=str(self._checkpoint(name))))
 
 
-def _at_working_scale(record: SeedRecord, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the reviewer's labels on the working image; a painted pixel survives any reduction."""
-    height, width = record.sidecar.image.height, record.sidecar.image.width
-    labels = np.zeros(shape, dtype=np.uint8)
-    places = np.argwhere(record.labels != UNLABELLED)
-    if record.labels.shape == shape:
-        return record.labels
-    scale, translate = np.array(record.sidecar.scale), np.array(record.sidecar.translate)
-    ratio = np.array(shape) / np.array([height, width])
-    # Every working pixel takes the seed at its centre; every seed then marks the pixel that holds it, lest it
-    # vanish.
-    rows, columns = (
-        np.clip(np.round(((np.arange(n) + 0.5) / r - 0.5 - t) / s), 0, m - 1).astype(int)
-        for n, r, t, s, m in zip(shape, ratio, translate, scale, record.labels.shape, strict=True)
-    )
-    labels[:] = record.labels[np.ix_(rows, columns)]
-    centres = np.floor((places * scale + translate + 0.5) * ratio).astype(int)
-    centres = np.clip(centres, 0, np.array(shape) - 1)
-    empty = labels[tuple(centres.T)] == UNLABELLED
-    labels[tuple(centres[empty].T)] = record.labels[tuple(places[empty].T)]
-    return labels
-
-
-def _any_within(
-    places: NDArray[np.intp], start: NDArray[np.intp], stop: NDArray[np.intp], margin: int
-) -> bool:
-    """Say whether a place lies in a tile or so near that the map there is interpolated from the tile."""
-    return bool(((places >= start - margin) & (places < stop + margin)).all(axis=1).any())
-
-
 def _pick(count: int, generator: Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
-
-
-def _cut(values: NDArray[np.generic], tile: Tile, side: int) -> Tensor:
-    """Return the tile's part of (h, w) values, padded below and to the right as images are, labels with 0."""
-    part = values[tile.start[0] : tile.stop[0], tile.start[1] : tile.stop[1]]
-    padding = ((0, side - part.shape[0]), (0, side - part.shape[1]))
-    if part.dtype == np.uint8:
-        return torch.from_numpy(np.pad(part, padding).astype(np.int64))
-    return torch.from_numpy(np.pad(part, padding, constant_values=np.nan))
 
 
 def _balanced(logits: Tensor, labels: Tensor) -> Tensor:

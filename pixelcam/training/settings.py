@@ -337,12 +337,13 @@ class FinetuneSettings(_Settings):
     rate, encoder_factor, momentum, weight_decay
         SGD with Nesterov momentum; `rate` is the heads', the encoder learns `encoder_factor` times as fast.
     teacher_weight
-        Weight of the model's own confident pixels beside the reviewer's; it keeps what nobody complained
-        about.
+        Weight of the maps that the pixel head gives once it is refitted to the reviewer's seeds, image by
+        image.
+    seed_weight
+        Weight of the painted pixels by themselves. They lie where the model is wrong: the more they weigh,
+        the better it agrees with them, and the worse it becomes on other images.
     label_weight
         Weight of the image labels, those that the reviewer confirmed or corrected.
-    count
-        Reviewer's pixels, and teacher's pixels, drawn for each class in each crop at each step.
     seed, device, name
         As in `TrainSettings`.
     """
@@ -353,13 +354,13 @@ class FinetuneSettings(_Settings):
     steps: int = 8
     crop: int = 256
     batch: int = 4
-    rate: float = 0.02
+    rate: float = 0.005
     encoder_factor: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    teacher_weight: float = 0.5
+    teacher_weight: float = 1.0
+    seed_weight: float = 0.05
     label_weight: float = 0.2
-    count: int = 64
     seed: int = 0
     device: str = "auto"
     name: str = ""
@@ -370,11 +371,10 @@ class FinetuneSettings(_Settings):
         )
         _need(self.crop >= 32, "crop is at least 32 pixels")
         _need(self.rate > 0 and self.encoder_factor > 0, "rate and encoder_factor are above 0")
-        _need(min(self.teacher_weight, self.label_weight, self.weight_decay) >= 0, "weights are 0 or more")
-        _need(
-            self.count >= 1 and 0 <= self.momentum < 1,
-            "count is at least 1 and momentum lies in 0..1, 1 excluded",
-        )
+        weights = (self.teacher_weight, self.seed_weight, self.label_weight)
+        _need(min(*weights, self.weight_decay) >= 0, "weights are 0 or more")
+        _need(self.teacher_weight + self.seed_weight > 0, "teacher_weight or seed_weight is above 0")
+        _need(0 <= self.momentum < 1, "momentum lies in 0..1, 1 excluded")
 
 
 def default_levels(info: EncoderInfo) -> tuple[int, ...]:

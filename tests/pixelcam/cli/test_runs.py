@@ -251,7 +251,7 @@ def test_finetune_options_reach_the_settings(command, learning, run_folder, tmp_
     values = {
         "seeds": tmp_path, "model": "mine", "epochs": 2, "steps": 3, "crop": 64, "batch": 2, "rate": 0.5,
         "encoder_factor": 0.1, "momentum": 0.3, "weight_decay": 0.2, "teacher_weight": 0.4,
-        "label_weight": 0.6, "count": 5, "seed": 8, "device": "cpu", "name": "new",
+        "seed_weight": 0.7, "label_weight": 0.6, "seed": 8, "device": "cpu", "name": "new",
     }  # fmt: skip
     options = [part for key, value in values.items() for part in (f"--{key.replace('_', '-')}", value)]
     assert command("finetune", *options, "--out", run_folder).code == 0

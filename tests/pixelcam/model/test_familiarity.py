@@ -77,6 +77,31 @@ def test_features_that_do_not_vary_tell_nothing():
     assert Familiarity.fit(torch.ones(20, 4), torch.ones(20, 4)) is None
 
 
+def test_what_was_shown_is_familiar_afterwards_with_what_is_like_it(fitted):
+    new = drawn(30, seed=4) + 60
+    assert float(fitted(new).max()) < 0.01
+    shown = fitted.with_shown(new[:2], new[:2])
+    assert float(shown(new).mean()) > 0.9
+    assert torch.equal(shown(drawn(50, seed=3)), fitted(drawn(50, seed=3)))
+    assert float(shown(drawn(30, seed=4) - 60).max()) < 0.01
+    assert fitted.shown is None
+    assert len(shown.with_shown(new[2:4], new[2:4]).shown) == 4
+
+
+def test_only_the_last_images_shown_are_kept(fitted, monkeypatch):
+    monkeypatch.setattr(familiarity, "MOST_SHOWN", 3)
+    many = drawn(5, seed=4)
+    assert torch.equal(fitted.with_shown(many, many).shown, many[2:])
+
+
+def test_features_that_have_moved_far_make_all_that_is_known_moot(fitted):
+    before = drawn(3, seed=4)
+    slightly, far = before + 0.5, before.clone()
+    far[1] += 60
+    assert fitted.with_shown(before, slightly) is not None
+    assert fitted.with_shown(before, far) is None
+
+
 def test_an_unknown_image_gets_the_probabilities_of_chance():
     told = torch.tensor([0.9, 0.06, 0.04])
     np.testing.assert_allclose(towards_chance(told, 0.0, False), [1 / 3] * 3)
@@ -99,8 +124,12 @@ def network_that_knows():
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_checkpoint_keeps_what_is_familiar_to_the_bit(tmp_path, half):
+@pytest.mark.parametrize("shown", [0, 2])
+def test_a_checkpoint_keeps_what_is_familiar_to_the_bit(tmp_path, half, shown):
     network, path = network_that_knows(), tmp_path / "m.safetensors"
+    if shown:
+        later = drawn(shown, network.measured, 6)
+        network.familiarity = network.familiarity.with_shown(later, later)
     save_checkpoint(path, network, CARD, half=half)
     loaded, _ = load_checkpoint(path)
     features = drawn(8, network.measured, 5)

@@ -67,6 +67,35 @@ def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     np.testing.assert_allclose(logits[rows, columns], scored, atol=1e-4)
 
 
+def test_features_of_some_tiles_are_standardised_over_them_and_take_their_room_only(
+    shallow, slide, monkeypatch
+):
+    monkeypatch.setattr(localizing, "CORE", 32)
+    monkeypatch.setattr(localizing, "CONTEXT", 32)
+    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    tiles = shallow.plan_tiles(shallow.working_image(slide))
+    whole = extract_features(shallow, slide)
+    some = extract_features(shallow, slide, only=tiles[:2])
+    for all_of_it, part, grid in zip(whole.maps, some.maps, whole.grids, strict=True):
+        places = [tile.cells(int(grid.stride))[0] for tile in tiles[:2]]
+        seen = torch.cat([part[:, *place].flatten(1) for place in places], dim=1).float()
+        assert seen.mean(dim=1).abs().max() < 0.01
+        alive = seen.std(dim=1) > 0
+        assert alive.sum() > 5
+        assert (seen[alive].std(dim=1, correction=0) - 1).abs().max() < 0.01
+        there = torch.cat([all_of_it[:, *place].flatten(1) for place in places], dim=1).float()[alive]
+        again = (there - there.mean(dim=1, keepdim=True)) / there.std(dim=1, keepdim=True, correction=0)
+        assert (seen[alive] - again).abs().max() < 0.05
+        elsewhere = torch.ones(part.shape[1:], dtype=torch.bool)
+        for place in places:
+            elsewhere[place] = False
+        assert (part[:, elsewhere] == 0).all()
+    monkeypatch.setattr(features, "MOST_BYTES", whole.nbytes // 2)
+    assert extract_features(shallow, slide, only=tiles[:2]).shape == whole.shape
+    with pytest.raises(ImageError, match="too large"):
+        extract_features(shallow, slide)
+
+
 def test_without_labels_the_map_is_the_models_own(shallow, slide, monkeypatch):
     monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
     found = Refiner(extract_features(shallow, slide)).refine(np.zeros(SHAPE, np.uint8))

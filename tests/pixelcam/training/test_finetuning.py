@@ -14,11 +14,15 @@ from pixelcam.errors import CancelledError, ModelNotFoundError, SeedsError
 from pixelcam.events import Stop
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.localize import localizer as localizer_module
-from pixelcam.model import ModelCard, file_sha256, load_checkpoint, read_card, save_checkpoint
+from pixelcam.localize.tiles import Tile
+from pixelcam.localize.working import WorkingImage
+from pixelcam.model import ModelCard, familiarity, file_sha256, load_checkpoint, read_card, save_checkpoint
+from pixelcam.refine import Refiner, extract_features
 from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
 from pixelcam.slides import open_slide
 from pixelcam.training import FinetuneSettings, finetune
 from pixelcam.training.finetuning import CANNOT_TELL
+from pixelcam.training.painted import Teacher
 from tests.synthetic import tissue
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,15 +105,55 @@ def test_a_reviewer_who_agrees_with_the_model_leaves_it_much_as_it_is(settings, 
     # 84 when this was written; 68, all background, where the loss draws the line at one half instead.
     assert min(agreement) > 75
     after = foreground(best(tmp_path / "run"), image)
-    assert ((before >= threshold) == (after >= threshold)).mean() > 0.75
+    # 72 when this was written; half of it is foreground, by the threshold that was chosen.
+    assert ((before >= threshold) == (after >= threshold)).mean() > 0.65
 
 
-def test_a_fine_tuned_model_no_longer_tells_what_is_familiar(settings, reviewed, tmp_path):
-    """Its features have moved, and what the reviewer showed it is new."""
-    assert load_checkpoint(Path(settings.model))[0].familiarity is not None
-    finetune(dataclasses.replace(settings, epochs=1, steps=1), tmp_path / "run")
+def test_what_is_familiar_stays_so_and_what_the_reviewer_showed_is_too(settings, reviewed, tmp_path):
+    image, _, _ = reviewed
+    before = load_checkpoint(Path(settings.model))[0].familiarity
+    assert before.shown is None
+    finetune(dataclasses.replace(settings, epochs=1, steps=1, rate=1e-4), tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").iterdir():
-        assert load_checkpoint(path)[0].familiarity is None
+        after = load_checkpoint(path)[0].familiarity
+        assert torch.equal(after.centre, before.centre)
+        assert len(after.shown) == 1
+        assert pixelcam.load(path, "cpu").localize(image).familiarity == 1
+
+
+def test_where_features_have_moved_too_far_nothing_is_familiar_any_more(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(familiarity, "MOVED", 1.1)  # an image is never as familiar as that
+    finetune(dataclasses.replace(settings, epochs=1, steps=1), tmp_path / "run")
+    assert load_checkpoint(best(tmp_path / "run"))[0].familiarity is None
+
+
+def test_stopped_in_the_middle_of_the_first_epoch_nobody_knows_how_far(settings, tmp_path):
+    events = []
+    finetune(
+        settings,
+        tmp_path / "run",
+        on_event=events.append,
+        should_stop=lambda: Stop.KEEP if any(e.kind == "step" for e in learning(events)) else Stop.NO,
+    )
+    assert load_checkpoint(best(tmp_path / "run"))[0].familiarity is None
+
+
+def test_the_teacher_is_the_map_that_follows_the_strokes(settings, reviewed, tmp_path):
+    """At the model's working scale, wherever a crop lies, also past the image's end."""
+    image, _, labels = reviewed
+    localizer = pixelcam.load(settings.model, "cpu")
+    slide = open_slide(image)
+    refiner = Refiner(extract_features(localizer, slide))
+    working = WorkingImage(slide, (SIDE // 2, SIDE // 2))
+    teacher = Teacher(refiner, refiner.fit(labels), working)
+    whole = refiner.refine(labels).foreground
+    found = teacher.cut(Tile((8, 20), (40, 48), (8, 20), (40, 48)), 64).numpy()
+    assert np.isnan(found[32:]).all()
+    assert np.isnan(found[:, 28:]).all()
+    # A pixel of the working image lies in the middle of four.
+    between = whole.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
+    free = (labels.reshape(SIDE // 2, 2, SIDE // 2, 2).max(axis=(1, 3)) == UNLABELLED)[8:40, 20:48]
+    assert np.abs(found[:32, :28] - between[8:40, 20:48])[free].max() < 1e-5
 
 
 def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
@@ -117,7 +161,8 @@ def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
     finetune(settings, run, on_event=events.append)
     kinds = [event.kind for event in events]
     assert (kinds[0], kinds[-1]) == ("started", "done")
-    steps = [event for event in events if event.kind == "step"]
+    assert [event.step for event in events if event.kind == "step" and event.stage == "teacher"] == [1]
+    steps = [event for event in events if event.kind == "step" and event.stage == "finetune"]
     assert [event.step for event in steps] == list(range(1, 21))
     assert all(event.total == 20 and np.isfinite(event.metrics["loss"]) for event in steps)
     epochs = [event.metrics["agreement"] for event in events if event.kind == "epoch"]
@@ -202,6 +247,17 @@ def test_cancelling_leaves_no_weights(settings, tmp_path, when):
     assert not list((tmp_path / "run").rglob("*.safetensors"))
 
 
+def learning(events):
+    return [event for event in events if event.stage == "finetune"]
+
+
+def test_stopping_before_anything_is_learned_keeps_the_model_as_it_was(settings, tmp_path):
+    finetune(settings, tmp_path / "run", should_stop=lambda: Stop.KEEP)
+    before, after = load_checkpoint(Path(settings.model))[0], load_checkpoint(best(tmp_path / "run"))[0]
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("when", ["step", "checkpoint"])
 def test_stopping_keeps_weights(settings, tmp_path, when):
     events = []
@@ -209,10 +265,11 @@ def test_stopping_keeps_weights(settings, tmp_path, when):
         settings,
         tmp_path / "run",
         on_event=events.append,
-        should_stop=lambda: Stop.KEEP if any(e.kind == when for e in events) else Stop.NO,
+        should_stop=lambda: Stop.KEEP if any(e.kind == when for e in learning(events)) else Stop.NO,
     )
     assert (events[-1].kind, events[-1].path) == ("done", str(best(tmp_path / "run")))
-    assert sum(event.kind == "step" for event in events) == (1 if when == "step" else settings.steps)
+    steps = sum(event.kind == "step" for event in learning(events))
+    assert steps == (1 if when == "step" else settings.steps)
     assert read_card(best(tmp_path / "run")).parent
 
 

@@ -73,7 +73,14 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "values", [{"epochs": 0}, {"crop": 8}, {"rate": 0.0}, {"teacher_weight": -1.0}, {"count": 0}]
+    "values",
+    [
+        {"epochs": 0},
+        {"crop": 8},
+        {"rate": 0.0},
+        {"teacher_weight": -1.0},
+        {"teacher_weight": 0.0, "seed_weight": 0.0},
+    ],
 )
 def test_fine_tuning_out_of_range_is_refused(values):
     with pytest.raises(ConfigError):
