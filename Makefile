@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON QT_API
 
-.PHONY: help setup demo test lint bench bench-localization bench-speed bench-refine constraints system-check clean
+.PHONY: help setup demo test lint bench bench-localization bench-speed bench-refine bench-teaching constraints system-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-speed: $(STAMP) ## time localization against the bare encoder and Grad-CAM
 
 bench-refine: $(STAMP) ## time what a reviewer waits for between a stroke and the new map
 	$(BIN)/python -m benchmarks.refine $(ARGS)
+
+bench-teaching: $(STAMP) ## what corrections on a few images bring to others (GLAS=FOLDER EBHI=FOLDER)
+	$(BIN)/python -m benchmarks.teaching $(if $(GLAS),--glas "$(GLAS)") $(if $(EBHI),--ebhi "$(EBHI)") $(ARGS)
 
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)

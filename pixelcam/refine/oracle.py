@@ -137,7 +137,7 @@ def simulate_clicks(
     for index, sample in enumerate(samples):
         if should_stop() is not Stop.NO:
             raise CancelledError
-        curves.append(_correct(localizer, sample, clicks, cut))
+        curves.append(correct(localizer, sample, clicks, cut)[0])
         on_event(Event("step", stage="clicks", step=index + 1, total=len(samples)))
     on_event(Event("done", stage="clicks"))
     return ClickResult(tuple(curves), cut)
@@ -174,7 +174,16 @@ def next_click(region: NDArray[np.bool_], truth: NDArray[np.uint8], value: int) 
     return int(row) - 1 + box[0].start, int(column) - 1 + box[1].start
 
 
-def _correct(localizer: Localizer, sample: Sample, clicks: int, threshold: float) -> ClickCurve:
+def correct(
+    localizer: Localizer, sample: Sample, clicks: int, threshold: float
+) -> tuple[ClickCurve, NDArray[np.uint8]]:
+    """Let the oracle correct one image that has a mask; see `simulate_clicks`.
+
+    Returns
+    -------
+    curve, labels
+        How the map became, and what the oracle painted, (h, w) uint8.
+    """
     slide = open_slide(sample.image)
     truth = load_mask(sample)
     if truth.shape != (slide.height, slide.width):
@@ -195,7 +204,7 @@ def _correct(localizer: Localizer, sample: Sample, clicks: int, threshold: float
             seconds.append(time.perf_counter() - before)
             region = foreground >= threshold
         dice.append(_dice(region, truth))
-    return ClickCurve(sample.name, tuple(dice), tuple(seconds))
+    return ClickCurve(sample.name, tuple(dice), tuple(seconds)), labels
 
 
 def _turns(clicks: int) -> Iterator[int]:
