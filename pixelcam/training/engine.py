@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -13,6 +12,9 @@ import torch
 from torch import Tensor
 
 from pixelcam.model.network import PixelCAM
+
+LIBC = "libc.so.6"
+"""The C library of Linux; nowhere else is there one of that name."""
 
 
 class StopTraining(Exception):  # noqa: N818 - not an error
@@ -99,14 +101,18 @@ def keep_freed_memory() -> None:
     Activations are large enough that glibc maps and unmaps each of them; on a CPU the page faults take about
     a third of a training step. For processes that do nothing but train.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
+    with suppress(OSError, AttributeError):  # another system or C library
+        libc = ctypes.CDLL(LIBC)
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of malloc.h
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(top_pad, 2**28)
+
+
+def give_memory_back() -> None:
+    """Return to the system what is kept of freed tensors: a stage of others has no use for it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(LIBC).malloc_trim(0)
 
 
 @torch.no_grad()

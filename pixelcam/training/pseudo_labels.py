@@ -25,6 +25,7 @@ from pixelcam.model.network import PixelCAM
 from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps, on_scale, pooled
 from pixelcam.teachers.maps import EIGEN
 from pixelcam.teachers.trained import classifier_maps, prepare_teacher
+from pixelcam.training import engine
 from pixelcam.training.data import ImageStack
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network
@@ -159,6 +160,7 @@ class PseudoLabels:
     def _write(self, stage: str, maps: Tensor) -> None:
         with atomic_path(self._path(stage)) as temporary:
             save_file({"maps": maps.half().contiguous()}, temporary)
+        engine.give_memory_back()
 
     def _obey(self) -> None:
         if self.should_stop() is not Stop.NO:

@@ -1,6 +1,8 @@
 """The loss, batches, generators, and the falling rate."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -108,3 +110,28 @@ def test_a_loss_that_is_not_a_number_is_not_stepped_on():
     with pytest.raises(FloatingPointError):
         engine.take_step(optimizer, weight.sum() * torch.nan)
     assert weight.item() == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told to keep memory")
+def test_memory_that_is_kept_for_the_next_step_is_given_back_after_a_stage():
+    script = """
+import torch
+from pixelcam.training import engine
+
+def resident():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+engine.keep_freed_memory()
+large = [torch.ones(2_000_000) for _ in range(50)]
+last = torch.ones(10)
+held = resident()
+del large
+kept = resident()
+engine.give_memory_back()
+print(held - kept, held - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    kept, given_back = (int(each) for each in done.stdout.split())
+    assert kept < 50_000
+    assert given_back > 300_000  # KB, of 400 MB
