@@ -65,7 +65,7 @@ class ClassBars(QWidget):
         bold = QFont(self.font())
         bold.setBold(True)  # the first name is written so
         widest = max((QFontMetrics(bold).horizontalAdvance(name) for name, _ in self._rows), default=0)
-        left = min(widest, int(self.width() * 0.5)) + _GAP
+        left = min(widest, int(self.width() * 0.6)) + _GAP
         groove = max(self.width() - left - number, 10)
         for index, (name, value) in enumerate(self._rows):
             top = 2 + index * height
