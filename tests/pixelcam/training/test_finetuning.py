@@ -10,14 +10,17 @@ import torch
 from PIL import Image
 
 import pixelcam
+from pixelcam.datasets import Sample
 from pixelcam.errors import CancelledError, ModelNotFoundError, SeedsError
 from pixelcam.events import Stop
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.localize import localizer as localizer_module
 from pixelcam.localize.tiles import Tile
 from pixelcam.localize.working import WorkingImage
+from pixelcam.metrics import pxap, score_histograms
 from pixelcam.model import ModelCard, familiarity, file_sha256, load_checkpoint, read_card, save_checkpoint
 from pixelcam.refine import Refiner, extract_features
+from pixelcam.refine.oracle import correct
 from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
 from pixelcam.slides import open_slide
 from pixelcam.training import FinetuneSettings, finetune
@@ -79,6 +82,34 @@ def test_the_map_moves_towards_the_strokes_and_far_from_them_mostly_stays(settin
     right_half = np.s_[:, SIDE // 2 + 16 :]
     kept = ((before >= threshold) == (after >= threshold))[right_half]
     assert kept.mean() > 0.85
+
+
+def test_pictures_that_nobody_has_corrected_gain(settings, tmp_path):
+    """Though the reviewer painted only where the map was wrong."""
+    before = pixelcam.load(settings.model, "cpu")
+    for seed in (50, 51, 52):
+        pixels, mask = picture(seed)
+        image, truth = tmp_path / f"{seed}.png", tmp_path / f"{seed}-mask.png"
+        Image.fromarray(pixels).save(image)
+        Image.fromarray(255 * mask.astype(np.uint8)).save(truth)
+        sample = Sample(str(seed), image, 0, truth, str(seed))
+        _, labels = correct(before, sample, 8, before.card.threshold)
+        write(tmp_path / "corrected", image, labels)
+    longer = dataclasses.replace(settings, seeds=tmp_path / "corrected", steps=12, batch=4, crop=96)
+    finetune(longer, tmp_path / "run")
+    assert pxap_of_others(best(tmp_path / "run")) > pxap_of_others(settings.model) + 4
+
+
+def picture(seed):
+    return tissue("crowded" if seed % 2 else "round", seed, SIDE)
+
+
+def pxap_of_others(model):
+    localizer = pixelcam.load(model, "cpu")
+    pictures = [picture(seed) for seed in range(30, 38)]
+    maps = localizer.predict_batch(np.stack([pixels for pixels, _ in pictures]))[1]
+    found = [score_histograms(each, mask) for each, (_, mask) in zip(maps, pictures, strict=True)]
+    return pxap(sum(each[0] for each in found), sum(each[1] for each in found))
 
 
 def test_a_reviewer_who_agrees_with_the_model_leaves_it_much_as_it_is(settings, reviewed, tmp_path):
