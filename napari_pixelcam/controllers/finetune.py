@@ -45,7 +45,7 @@ class TuneSettings:
 
     name: str
     epochs: int = 10
-    learning_rate: float = 0.005
+    learning_rate: float = 0.01
 
 
 @dataclass(frozen=True)

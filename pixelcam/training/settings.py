@@ -354,7 +354,7 @@ class FinetuneSettings(_Settings):
     steps: int = 8
     crop: int = 256
     batch: int = 4
-    rate: float = 0.005
+    rate: float = 0.01
     encoder_factor: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
