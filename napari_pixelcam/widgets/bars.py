@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QFont, QFontMetrics, QPainter, QPaintEvent
+from qtpy.QtGui import QFont, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_pixelcam.widgets.theme import Tones
@@ -64,7 +64,8 @@ class ClassBars(QWidget):
         number = metrics.horizontalAdvance("100 %") + _GAP
         bold = QFont(self.font())
         bold.setBold(True)  # the first name is written so
-        widest = max((QFontMetrics(bold).horizontalAdvance(name) for name, _ in self._rows), default=0)
+        painter.setFont(bold)
+        widest = max((painter.fontMetrics().horizontalAdvance(name) for name, _ in self._rows), default=0) + 1
         left = min(widest, int(self.width() * 0.6)) + _GAP
         groove = max(self.width() - left - number, 10)
         for index, (name, value) in enumerate(self._rows):
