@@ -167,7 +167,7 @@ class _Finetuning:
         self.network.to(self.device).eval()  # few images: the running statistics stay those of the model
         for parameter in self.network.parameters():
             parameter.requires_grad_(True)
-        teachers = self._teachers()
+        teachers = self._teachers() if s.teacher_weight else []
         familiarity = self.network.familiarity
         optimizer = engine.make_optimizer(
             self.network,
@@ -178,6 +178,8 @@ class _Finetuning:
             weight_decay=s.weight_decay,
             pixel_weight_decay=s.weight_decay,
         )
+        # Past the rim of a tile the map is interpolated from the next cell.
+        self.painted_tiles = [self._near(each, self.network.pixel_head.stride) for each in self.painted]
         self.on_event(Event("started", stage=STAGE, epochs=s.epochs, total=s.steps))
         agreement, shown = self._agreement()
         before = {"agreement": agreement}
@@ -292,7 +294,8 @@ class _Finetuning:
                 only=self._near(painted, self.side),
                 should_stop=self._if_stopped,
             )
-            room = max(0, room - features.nbytes)
+            if features.nbytes <= room:  # else they lie in a file
+                room -= features.nbytes
             refiner = Refiner(features)
             made.append(Teacher(refiner, refiner.fit(painted.seeds), painted.image))
             self.on_event(Event("step", stage="teacher", step=len(made), total=len(self.painted)))
@@ -315,8 +318,7 @@ class _Finetuning:
         stride = self.network.pixel_head.stride
         right = count = 0
         means = []
-        for painted in self.painted:
-            tiles = self._near(painted, stride)  # past their rim the map is interpolated from the next cell
+        for painted, tiles in zip(self.painted, self.painted_tiles, strict=True):
             seen = self.localizer.run_tiles(painted.image, tiles, should_stop=self._if_cancelled)
             means.append(seen.means)
             foreground = resize_map(seen.grid, painted.image.shape, (1 / stride, 1 / stride)).numpy()

@@ -47,11 +47,12 @@ class Painted:
 
     def near(self, tiles: list[Tile], margin: int) -> list[Tile]:
         """Return the tiles that hold a labelled pixel, or have one so many pixels away."""
-        return [
-            tile
-            for tile in tiles
-            if _any_within(self.places, np.array(tile.core_start), np.array(tile.core_stop), margin)
-        ]
+
+        def holds(tile: Tile) -> bool:
+            first, last = np.subtract(tile.core_start, margin), np.add(tile.core_stop, margin)
+            return bool(((self.places >= first) & (self.places < last)).all(axis=1).any())
+
+        return [tile for tile in tiles if holds(tile)]
 
     def cut(self, tile: Tile, side: int) -> Tensor:
         """Return the labels (side, side) int64 of a tile, with none past the image's end."""
@@ -99,10 +100,3 @@ def _at_working_scale(record: SeedRecord, shape: tuple[int, int]) -> NDArray[np.
     empty = labels[tuple(centres.T)] == UNLABELLED
     labels[tuple(centres[empty].T)] = record.labels[tuple(places[empty].T)]
     return labels
-
-
-def _any_within(
-    places: NDArray[np.intp], start: NDArray[np.intp], stop: NDArray[np.intp], margin: int
-) -> bool:
-    """Say whether a place lies in a box or so near to it."""
-    return bool(((places >= start - margin) & (places < stop + margin)).all(axis=1).any())
