@@ -6,6 +6,7 @@ under ``benchmarks/results`` show images of EBHI-SEG (L. Shi et al. 2023, CC BY 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.localization.table import TITLES, Line
 from pixelcam.datasets import Dataset, Sample, load_image, load_mask
@@ -210,8 +212,10 @@ def _outline(axes: Any, region: NDArray[np.bool_], colour: str) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The version of matplotlib in the file would make every redrawing a change.
-    figure.savefig(path, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    # 256 colours, for pictures of tissue are committed; no metadata, lest a version make redrawing a change.
+    Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def title_of(dataset: str, scheme: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pixelcam.export import SeedRecord
 from pixelcam.localize.tiles import Tile
 from pixelcam.localize.working import WorkingImage
+from pixelcam.model.geometry import Grid
 from pixelcam.refine import MapGrid, Refiner, Refit
 from pixelcam.seeds.labels import UNLABELLED
 from pixelcam.seeds.seedmap import SeedMap
@@ -65,8 +66,9 @@ class Teacher:
 
     def __init__(self, refiner: Refiner, refit: Refit, image: WorkingImage) -> None:
         self._refiner, self._refit = refiner, refit
-        scale = (image.slide.height / image.shape[0], image.slide.width / image.shape[1])
-        self._grid = MapGrid(image.shape, scale, ((scale[0] - 1) / 2, (scale[1] - 1) / 2))
+        down = Grid.plain(image.slide.height / image.shape[0])
+        along = Grid.plain(image.slide.width / image.shape[1])
+        self._grid = MapGrid(image.shape, (down.stride, along.stride), (down.offset, along.offset))
 
     def cut(self, tile: Tile, side: int) -> Tensor:
         """Return the foreground probability (side, side) of a tile, NaN past the image's end."""
