@@ -17,6 +17,7 @@ from pixelcam.model.heads import IMAGE_HEADS
 from pixelcam.seeds.samplers import SamplerSettings
 from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TEACHERS, Teacher
 from pixelcam.teachers.eigen import EigenSettings
+from pixelcam.teachers.selftaught import FitSettings
 from pixelcam.training.augment import AUGMENTATIONS
 
 
@@ -317,7 +318,7 @@ class TrainSettings(_Settings):
             sides=sides,
             refit_levels=self.levels or default_levels(info),
             refit_sides=_multiples(view, (1, 1.5, 2), info.step),
-            rounds=self.eigen_rounds,
+            fit=FitSettings(rounds=self.eigen_rounds),
             grid=max(4, view // 8),
         )
 
