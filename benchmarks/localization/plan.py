@@ -161,6 +161,7 @@ PAPER: dict[str, Any] = {
     "pixel_factor": 10.0,
     "weight_decay": 1e-4,
     "pixel_weight_decay": 1e-4,
+    "clip": 0.0,
 }
 """PixelCAM as published (arXiv 2503.24135): last level at output stride 8, 5 + 5 seeds by probability."""
 

@@ -185,6 +185,10 @@ def train(
     pixel_weight_decay: Annotated[
         float | None, typer.Option(help="Weight decay of the pixel head.", rich_help_panel=LEARNING)
     ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Shorten gradients above this norm; 0 for never.", rich_help_panel=LEARNING),
+    ] = None,
     pixel_weight: Annotated[
         float | None, typer.Option(help="Weight of the pixel loss.", rich_help_panel=LEARNING)
     ] = None,
@@ -270,6 +274,7 @@ def train(
         "momentum": momentum,
         "weight_decay": weight_decay,
         "pixel_weight_decay": pixel_weight_decay,
+        "clip": clip,
         "pixel_weight": pixel_weight,
         "selection": selection,
         "dropout": dropout,

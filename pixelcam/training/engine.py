@@ -57,8 +57,14 @@ def set_rate(optimizer: torch.optim.Optimizer, progress: float) -> None:
         group["lr"] = group["full_rate"] * share
 
 
-def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float = 0.0) -> float:
     """Update the weights by one loss and return its value.
+
+    Parameters
+    ----------
+    clip
+        Norm of the gradient of all weights together above which it is shortened; 0 for none. How large the
+        features of an encoder are differs tenfold, and so how far a step of the same rate goes.
 
     Raises
     ------
@@ -70,6 +76,9 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
         raise FloatingPointError
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if clip:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        torch.nn.utils.clip_grad_norm_(weights, clip)
     optimizer.step()
     return value
 

@@ -143,6 +143,9 @@ class TrainSettings(_Settings):
     batch, rate_classifier, rate_joint, head_factor, pixel_factor, momentum, weight_decay, pixel_weight_decay
         SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the
         pixel head `pixel_factor` times; the rate falls along half a cosine to its hundredth.
+    clip
+        Norm above which the gradient of a step is shortened; 0 for never. Without, an encoder of large
+        features can diverge at rates that suit another.
     pixel_weight
         Lambda, the weight of the pixel loss.
     selection
@@ -203,6 +206,7 @@ class TrainSettings(_Settings):
     momentum: float = 0.9
     weight_decay: float = 1e-4
     pixel_weight_decay: float = 0.01
+    clip: float = 1.0
     pixel_weight: float = 1.0
     selection: str = "masks"
     dropout: float = 0.1
@@ -235,6 +239,7 @@ class TrainSettings(_Settings):
         _need(
             min(self.weight_decay, self.pixel_weight_decay, self.pixel_weight) >= 0, "weights are 0 or more"
         )
+        _need(self.clip >= 0, "clip is 0 or more")
         _need(
             self.image_head in IMAGE_HEADS,
             f"image_head is one of {', '.join(IMAGE_HEADS)}, not {self.image_head!r}",

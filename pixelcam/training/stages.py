@@ -191,7 +191,7 @@ class _Training:
                 else losses["class_loss"]
             )
             metrics = {
-                "loss": engine.take_step(optimizer, total),
+                "loss": engine.take_step(optimizer, total, s.clip),
                 **{key: float(value.detach()) for key, value in losses.items()},
             }
             for key, value in metrics.items():

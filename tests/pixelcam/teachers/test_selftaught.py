@@ -1,4 +1,4 @@
-"""Self-taught classifiers: that each class and each image gets its own, and that they say when they cannot."""
+"""Self-taught classifiers: each class and each image gets its own; they say when they cannot."""
 
 import dataclasses
 
@@ -132,8 +132,8 @@ def test_it_stops_when_asked(tissue):
 def test_more_rounds_come_nearer(tissue):
     features, inside, labels = tissue
     prior = pooled(features[..., 1])
-    once, often = (
-        right(told(fitted(features, prior, labels, dataclasses.replace(ROUND, rounds=r)), features, labels)[0], inside)
-        for r in (1, 3)
-    )  # fmt: skip
-    assert often > once
+    found = []
+    for rounds in (1, 3):
+        fits = fitted(features, prior, labels, dataclasses.replace(ROUND, rounds=rounds))
+        found.append(right(told(fits, features, labels)[0], inside))
+    assert found[1] > found[0]

@@ -112,6 +112,14 @@ def test_a_loss_that_is_not_a_number_is_not_stepped_on():
     assert weight.item() == 1
 
 
+@pytest.mark.parametrize(("clip", "moved"), [(0, (3, 4)), (1, (0.6, 0.8)), (10, (3, 4))])
+def test_a_step_is_shortened_and_keeps_its_direction(clip, moved):
+    first, second = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([{"params": [first]}, {"params": [second]}], lr=1)
+    assert engine.take_step(optimizer, -3 * first.sum() - 4 * second.sum(), clip) == 0
+    assert (first.item(), second.item()) == pytest.approx(moved)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told to keep memory")
 def test_memory_that_is_kept_for_the_next_step_is_given_back_after_a_stage():
     script = """

@@ -274,7 +274,7 @@ def test_a_teacher_that_the_encoder_cannot_have_is_refused_before_training(setti
 
 
 def test_a_loss_that_is_not_a_number_ends_with_advice(settings, tmp_path, monkeypatch):
-    def diverge(optimizer, loss):
+    def diverge(optimizer, loss, clip):
         raise FloatingPointError
 
     monkeypatch.setattr(engine, "take_step", diverge)
