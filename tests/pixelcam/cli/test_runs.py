@@ -75,7 +75,8 @@ def test_every_option_reaches_the_settings(command, learning, run_folder, tmp_pa
         "sampler": "threshold", "seeds": 7, "low_area": 0.3, "high_area": 0.1, "erosion": 3,
         "augment": "paper", "epochs_classifier": 2, "epochs_joint": 3, "batch": 4, "rate_classifier": 0.1,
         "rate_joint": 0.2, "head_factor": 3.0, "momentum": 0.5, "weight_decay": 0.01,
-        "pixel_weight_decay": 0.02, "pixel_weight": 0.5, "clip": 2.0, "dropout": 0.2, "seed": 5, "device": "cpu",
+        "pixel_weight_decay": 0.02, "pixel_weight": 0.5, "clip": 2.0,
+        "dropout": 0.2, "seed": 5, "device": "cpu",
         "name": "mine", "description": "for tests", "licence": "none",
     }  # fmt: skip
     options = ["--pretrained", "--no-standardise", "--no-teacher-flips", "--half"]
