@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -206,14 +207,16 @@ class _Maker:
         s, data = self.settings, self.data
         groups = group_images(data.labels, data.regionless)
         chosen = groups.argsort(stable=True)[_evenly(len(data), self.most)]
+        kept = self._kept(chosen)
         fitted = SelfTaught(
-            s.fit, self._kept(chosen), prior[chosen].flatten(1), groups[chosen], data.regionless[chosen],
-            self._obey,
-        )  # fmt: skip
+            s.fit, kept, prior[chosen].flatten(1), groups[chosen], data.regionless[chosen], self._obey
+        )
+        others = torch.ones(len(data), dtype=torch.bool).index_fill(0, chosen, False).nonzero()[:, 0]
+        further = self._features(s.refit_sides, s.refit_levels, others, MIRRORED) if len(others) else ()
         answers, own = torch.empty(2, len(data), s.grid**2)
-        for images, cells in self._features(s.refit_sides, s.refit_levels, torch.arange(len(data)), MIRRORED):
-            for image, each in zip(images.tolist(), cells, strict=True):
-                answers[image], own[image] = fitted.answer(each, int(groups[image]))
+        for images, features in chain([(chosen, kept)], further):
+            for image, cells in zip(images.tolist(), features, strict=True):
+                answers[image], own[image] = fitted.answer(cells, int(groups[image]))
         region = ~data.regionless
         found = pooled(answers, region) + s.fit.image_weight * pooled(own, region)
         return pooled(found, region).reshape(prior.shape)
@@ -279,7 +282,7 @@ class _Maker:
         s, images = self.settings, len(self.data)
         looks = [images, _windows(images)] * len(s.sides)
         if s.fit.rounds:
-            looks += [min(self.most, images), images]
+            looks += [min(self.most, images), max(0, images - self.most)]
         return sum(-(-each // self.batch) for each in looks)
 
     def _obey(self) -> None:

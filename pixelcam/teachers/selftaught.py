@@ -121,7 +121,6 @@ class SelfTaught:
             group: self._fitted(prior, (groups == group) | (group == EVERYTHING), regionless)
             for group in groups.unique().tolist()
         }
-        del self.features
 
     def answer(self, cells: Tensor, group: int) -> tuple[Tensor, Tensor]:
         """Return what the class's and the image's own classifier say (cells,) of an image's features.

@@ -9,6 +9,7 @@ from pixelcam.errors import CancelledError, ConfigError, RunError
 from pixelcam.events import Stop
 from pixelcam.metrics import pxap, score_histograms
 from pixelcam.model import PixelCAM
+from pixelcam.teachers import eigen
 from pixelcam.teachers.eigen import NEUTRAL, EigenSettings, eigen_maps
 from pixelcam.teachers.selftaught import FitSettings
 from pixelcam.training import TrainSettings
@@ -187,3 +188,15 @@ def test_a_size_that_the_encoder_cannot_take_is_refused(side):
     settings = TrainSettings(dataset="folder", root=".", encoder="test_efficientnet", eigen_sides=(64, side))
     with pytest.raises(ConfigError, match="eigen_sides are multiples of 32"):
         settings.eigen_of(info)
+
+
+def test_images_past_what_memory_holds_get_maps_too(encoder, pictures, monkeypatch):
+    masks = pictures[1]
+    whole = made(encoder, pictures, weak_class_maps(masks))
+    monkeypatch.setattr(eigen, "_MEMORY", 1)  # eight of the twelve are fitted
+    events = []
+    some = made(encoder, pictures, weak_class_maps(masks), on_event=events.append)
+    assert precision(some, masks) > precision(whole, masks) - 5
+    assert not torch.equal(whole, some)
+    steps = [event for event in events if event.step is not None]
+    assert steps[-1].step == steps[-1].total
