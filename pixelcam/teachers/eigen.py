@@ -205,8 +205,9 @@ class _Maker:
     def _refitted(self, prior: Tensor) -> Tensor:
         """Let classifiers of each class and of each image teach themselves, beginning with the prior."""
         s, data = self.settings, self.data
-        groups = group_images(data.labels, data.regionless)
-        chosen = groups.argsort(stable=True)[_evenly(len(data), self.most)]
+        by_group = group_images(data.labels, data.regionless).argsort(stable=True)
+        chosen = by_group[_evenly(len(data), self.most)]
+        groups = group_images(data.labels, data.regionless, chosen)
         kept = self._kept(chosen)
         fitted = SelfTaught(
             s.fit, kept, prior[chosen].flatten(1), groups[chosen], data.regionless[chosen], self._obey

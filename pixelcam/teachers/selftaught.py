@@ -2,8 +2,8 @@
 
 Each is a ridge regression in closed form: of the cells that a map is certain of, then of those that its own
 answer is certain of. The glands of one class look unlike those of another, so that each class has a
-classifier of its own; and an image's own certain cells know its stain and its tissue better than those of
-all others, so that each map leans towards what they say.
+classifier of its own, as sure of itself as one of all classes is of it; and an image's own certain cells know
+its stain and its tissue better than those of all others, so that each map leans towards what they say.
 """
 
 from __future__ import annotations
@@ -50,14 +50,26 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class ClassFit:
-    """A classifier of standardised features, and the mean and spread of what it answers."""
+    """The classifier of a class.
+
+    Attributes
+    ----------
+    weights
+        (c,), of standardised features.
+    location, scale
+        Mean and standard deviation of what it answers in images of the class.
+    strength, level
+        Standard deviation and mean there of what the classifier of all images answers.
+    """
 
     weights: Tensor
     location: Tensor
     scale: Tensor
+    strength: Tensor
+    level: Tensor
 
-    def answer(self, cells: Tensor) -> Tensor:
-        """Return standard deviations from neutral (..., cells) of features (..., cells, c)."""
+    def deviations(self, cells: Tensor) -> Tensor:
+        """Return standard deviations from the class's mean of features (..., c)."""
         return (cells @ self.weights - self.location) / self.scale
 
 
@@ -73,16 +85,19 @@ def pooled(values: Tensor, region: Tensor | None = None) -> Tensor:
     return (values - location) / scale
 
 
-def group_images(labels: Tensor, regionless: Tensor) -> Tensor:
+def group_images(labels: Tensor, regionless: Tensor, fitted: Tensor | None = None) -> Tensor:
     """Return the group (n,) of each image: those of the same labels, or `EVERYTHING`.
 
     Parameters
     ----------
     labels
         (n,) int64, or (n, classes) of 0 and 1.
+    fitted
+        Places of the images that will be fitted; all by default.
     """
     groups: Tensor = torch.unique(labels, dim=0, return_inverse=True)[1]
-    counts = torch.bincount(groups[~regionless], minlength=int(groups.max()) + 1)
+    counted = torch.arange(len(labels)) if fitted is None else fitted
+    counts = torch.bincount(groups[counted[~regionless[counted]]], minlength=int(groups.max()) + 1)
     return torch.where(counts[groups] < FEW, EVERYTHING, groups)
 
 
@@ -117,10 +132,7 @@ class SelfTaught:
     ) -> None:
         self.settings, self.features, self.obey = settings, features, obey
         self.mean, self.deviation = self._moments()
-        self.fits = {
-            group: self._fitted(prior, (groups == group) | (group == EVERYTHING), regionless)
-            for group in groups.unique().tolist()
-        }
+        self.fits = self._fit(prior, groups, regionless)
 
     def answer(self, cells: Tensor, group: int) -> tuple[Tensor, Tensor]:
         """Return what the class's and the image's own classifier say (cells,) of an image's features.
@@ -130,28 +142,49 @@ class SelfTaught:
         cells
             (cells, c).
         """
-        standardised = (cells.float() - self.mean) / self.deviation
-        answer = self.fits[group].answer(standardised)
-        return answer, self._own(standardised, answer)
+        standardised, fit = (cells.float() - self.mean) / self.deviation, self.fits[group]
+        deviations = fit.deviations(standardised)
+        return fit.level + fit.strength * deviations, fit.strength * self._own(standardised, deviations)
 
-    def _fitted(self, prior: Tensor, members: Tensor, regionless: Tensor) -> ClassFit:
+    def _fit(self, prior: Tensor, groups: Tensor, regionless: Tensor) -> dict[int, ClassFit]:
+        """Fit a classifier to all images, and one to those of each group.
+
+        What a class is told apart by, its own classifier knows best; how well, and how much of it is
+        foreground, only one that has seen all classes can compare.
+        """
+        everywhere = torch.arange(len(groups))
+        shared = self._taught(prior, everywhere, regionless)
+        said = self._answers(everywhere, shared)
+        fits = {}
+        for group in groups.unique().tolist():
+            members = torch.ones_like(regionless) if group == EVERYTHING else groups == group
+            rows = torch.where(members | regionless)[0]
+            weights = shared if group == EVERYTHING else self._taught(prior, rows, regionless)
+            inside = torch.where(members & ~regionless)[0]
+            level, strength = _spread(said[inside])
+            fits[group] = ClassFit(weights, *_spread(self._answers(inside, weights)), strength, level)
+        return fits
+
+    def _taught(self, prior: Tensor, rows: Tensor, regionless: Tensor) -> Tensor:
+        """Return the weights (c,) that certain cells of these images teach."""
         s = self.settings
-        rows = torch.where(members | regionless)[0]
         region = ~regionless[rows]
-        begin = pooled(prior[rows], region if region.any() else None)
-        target, fit = begin, None
+        target = begin = pooled(prior[rows], region)
+        weights = torch.empty(0)
         for _ in range(s.rounds):
             self.obey()
             labels = torch.where(target.abs() > s.certain, target.sign(), 0.0)
             labels[~region] = -1
-            fit = self._ridge(rows, labels, region)
-            answer = torch.cat([fit.answer(cells) for _, cells in self._standardised(rows)])
-            target = pooled(answer + begin, region if region.any() else None)
-        assert fit is not None
-        return fit
+            weights = self._ridge(rows, labels)
+            target = pooled(pooled(self._answers(rows, weights), region) + begin, region)
+        return weights
 
-    def _ridge(self, rows: Tensor, labels: Tensor, region: Tensor) -> ClassFit:
-        """Return the ridge regression of the labelled cells, -1 or 1, of images."""
+    def _answers(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return what a classifier says (n, cells) of the cells of images."""
+        return torch.cat([cells @ weights for _, cells in self._standardised(rows)])
+
+    def _ridge(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the weights (c,) of a ridge regression of the labelled cells, -1 or 1, of images."""
         width = self.features.shape[2]
         gram = torch.zeros(width, width, dtype=torch.float64)
         towards = torch.zeros(width, dtype=torch.float64)
@@ -166,9 +199,8 @@ class SelfTaught:
                 "No cell of the eigen maps is certain: the images hardly vary; choose another teacher."
             )
         penalty = self.settings.decay * torch.eye(width, dtype=torch.float64)
-        weights = torch.linalg.solve(gram / count + penalty, towards / count).float()
-        answers = torch.cat([cells @ weights for _, cells in self._standardised(rows)])
-        return ClassFit(weights, *_spread(answers[region] if region.any() else answers))
+        weights: Tensor = torch.linalg.solve(gram / count + penalty, towards / count)
+        return weights.float()
 
     def _own(self, cells: Tensor, answer: Tensor) -> Tensor:
         """Return the answer of a classifier of the image's own certain cells; 0 where there are too few."""

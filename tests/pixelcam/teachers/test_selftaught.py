@@ -57,12 +57,14 @@ def test_each_class_is_told_apart_by_what_marks_it(tissue):
     assert right(of_classes, inside) > right(of_all, inside) + 0.03
 
 
-def test_answers_are_in_standard_deviations_of_their_class(tissue):
-    features, _, labels = tissue
+def test_maps_of_a_class_that_is_hard_to_tell_are_fainter(tissue):
+    features, inside, labels = tissue
+    features = features.clone()
+    hard = (labels == 1)[:, None] & inside
+    features[..., 0][hard] += 4  # what marks the class is gone
     answers = told(fitted(features, pooled(features[..., 1]), labels), features, labels)[0]
-    for label in (0, 1):
-        assert float(answers[labels == label].mean()) == pytest.approx(0, abs=1e-3)
-        assert float(answers[labels == label].std()) == pytest.approx(1, abs=1e-2)
+    assert float(answers[labels == 1].std()) < 0.8 * float(answers[labels == 0].std())
+    assert float(answers.abs().max()) < 3  # -1 is background, 1 foreground
 
 
 def test_an_images_own_cells_tell_what_its_class_does_not_know(tissue):
@@ -137,3 +139,10 @@ def test_more_rounds_come_nearer(tissue):
         fits = fitted(features, prior, labels, dataclasses.replace(ROUND, rounds=rounds))
         found.append(right(told(fits, features, labels)[0], inside))
     assert found[1] > found[0]
+
+
+def test_a_class_of_which_too_few_images_are_fitted_is_fitted_with_all_others():
+    labels, regionless = torch.arange(2).repeat_interleave(2 * FEW), torch.zeros(4 * FEW, dtype=torch.bool)
+    groups = group_images(labels, regionless, torch.arange(2 * FEW + 1))
+    assert groups.unique().tolist() == [EVERYTHING, 0]
+    assert groups[-1] == EVERYTHING
