@@ -25,7 +25,7 @@ from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.model.encoder import Encoder
 from pixelcam.teachers.maps import average_maps
-from pixelcam.teachers.selftaught import FitSettings, SelfTaught, group_images, pooled
+from pixelcam.teachers.selftaught import EVERYTHING, FitSettings, SelfTaught, group_images, pooled
 
 if TYPE_CHECKING:
     from pixelcam.training.data import ImageStack
@@ -95,8 +95,8 @@ def eigen_maps(
     class_maps
         (n, m, m): any teacher's maps of the images' labels.
     on_event
-        Receives a "step" for each batch that the encoder looks at, and a "warning" where the classifier's
-        maps hardly tell the component's sign.
+        Receives a "step" for each batch that the encoder looks at and each fit, and a "warning" where the
+        classifier's maps hardly tell the component's sign.
 
     Returns
     -------
@@ -138,7 +138,10 @@ class _Maker:
         self.width = len(settings.refit_sides) * sum(
             encoder.info.level_channels(each) for each in settings.refit_levels
         )
-        self.most = max(8, _MEMORY // (2 * settings.grid**2 * self.width))
+        most = max(8, _MEMORY // (2 * settings.grid**2 * self.width))
+        by_group = group_images(data.labels, data.regionless).argsort(stable=True)
+        self.chosen = by_group[_evenly(len(data), most)]
+        self.groups = group_images(data.labels, data.regionless, self.chosen)
         self.steps, self.done = self._count_steps(), 0
         if bool(data.regionless.all()):
             raise RunError("No training image holds a region: there is nothing to localise.")
@@ -204,13 +207,10 @@ class _Maker:
 
     def _refitted(self, prior: Tensor) -> Tensor:
         """Let classifiers of each class and of each image teach themselves, beginning with the prior."""
-        s, data = self.settings, self.data
-        by_group = group_images(data.labels, data.regionless).argsort(stable=True)
-        chosen = by_group[_evenly(len(data), self.most)]
-        groups = group_images(data.labels, data.regionless, chosen)
+        s, data, chosen, groups = self.settings, self.data, self.chosen, self.groups
         kept = self._kept(chosen)
         fitted = SelfTaught(
-            s.fit, kept, prior[chosen].flatten(1), groups[chosen], data.regionless[chosen], self._obey
+            s.fit, kept, prior[chosen].flatten(1), groups[chosen], data.regionless[chosen], self._step
         )
         others = torch.ones(len(data), dtype=torch.bool).index_fill(0, chosen, False).nonzero()[:, 0]
         further = self._features(s.refit_sides, s.refit_levels, others, MIRRORED) if len(others) else ()
@@ -249,8 +249,7 @@ class _Maker:
             pixels = view(self.data.images[chosen].to(self.device).permute(0, 3, 1, 2).float() / 255)
             maps = [each for side in sides for each in self._mean(pixels, side, levels, mirrors)]
             yield chosen, torch.cat(maps, dim=1).flatten(2).transpose(1, 2).cpu()
-            self.done += 1
-            self.on_event(Event("step", stage="eigen", step=self.done, total=self.steps))
+            self._step()
 
     def _mean(
         self, pixels: Tensor, side: int, levels: Sequence[int], mirrors: Sequence[tuple[int, ...]]
@@ -279,12 +278,20 @@ class _Maker:
                 yield functional.adaptive_avg_pool2d(inner, self.settings.grid)
 
     def _count_steps(self) -> int:
-        """Return how many batches will be looked at."""
-        s, images = self.settings, len(self.data)
+        """Return how many batches will be looked at, and how often a classifier is fitted."""
+        s, images, fitted = self.settings, len(self.data), len(self.chosen)
         looks = [images, _windows(images)] * len(s.sides)
+        fits = 0
         if s.fit.rounds:
-            looks += [min(self.most, images), max(0, images - self.most)]
-        return sum(-(-each // self.batch) for each in looks)
+            looks += [fitted, images - fitted]
+            classes = self.groups[self.chosen].unique()
+            fits = s.fit.rounds * (1 + int((classes != EVERYTHING).sum()))
+        return fits + sum(-(-each // self.batch) for each in looks)
+
+    def _step(self) -> None:
+        self._obey()
+        self.done += 1
+        self.on_event(Event("step", stage="eigen", step=self.done, total=self.steps))
 
     def _obey(self) -> None:
         if self.should_stop() is not Stop.NO:

@@ -112,8 +112,8 @@ class SelfTaught:
         (n, cells): the map to begin with, in standard deviations from neutral.
     groups, regionless
         (n,): see `group_images`; images that hold no region are background to every group.
-    obey
-        Raises where the user asks to stop.
+    on_round
+        Called before each fit; raises where the user asks to stop.
 
     Raises
     ------
@@ -128,9 +128,9 @@ class SelfTaught:
         prior: Tensor,
         groups: Tensor,
         regionless: Tensor,
-        obey: Callable[[], None],
+        on_round: Callable[[], None],
     ) -> None:
-        self.settings, self.features, self.obey = settings, features, obey
+        self.settings, self.features, self.on_round = settings, features, on_round
         self.mean, self.deviation = self._moments()
         self.fits = self._fit(prior, groups, regionless)
 
@@ -172,7 +172,7 @@ class SelfTaught:
         target = begin = pooled(prior[rows], region)
         weights = torch.empty(0)
         for _ in range(s.rounds):
-            self.obey()
+            self.on_round()
             labels = torch.where(target.abs() > s.certain, target.sign(), 0.0)
             labels[~region] = -1
             weights = self._ridge(rows, labels)

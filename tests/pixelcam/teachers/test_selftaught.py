@@ -30,9 +30,9 @@ def tissue():
     return features, inside, labels
 
 
-def fitted(features, prior, groups, settings=ROUND, regionless=None, obey=lambda: None):
+def fitted(features, prior, groups, settings=ROUND, regionless=None, on_round=lambda: None):
     regionless = torch.zeros(len(features), dtype=torch.bool) if regionless is None else regionless
-    return SelfTaught(settings, features.half(), prior, groups, regionless, obey)
+    return SelfTaught(settings, features.half(), prior, groups, regionless, on_round)
 
 
 def told(fits, features, groups):
@@ -124,11 +124,11 @@ def test_features_that_tell_nothing_end_in_a_sentence(tissue):
 def test_it_stops_when_asked(tissue):
     features, _, labels = tissue
 
-    def obey():
+    def on_round():
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        fitted(features, pooled(features[..., 1]), labels, obey=obey)
+        fitted(features, pooled(features[..., 1]), labels, on_round=on_round)
 
 
 def test_more_rounds_come_nearer(tissue):
