@@ -197,7 +197,7 @@ class TrainSettings(_Settings):
     augment_classifier: str = "strong"
     epochs_classifier: int = 40
     epochs_joint: int = 40
-    rounds: int = 1
+    rounds: int = 2
     batch: int = 32
     rate_classifier: float = 0.005
     rate_joint: float = 0.003
