@@ -21,7 +21,8 @@ class Event:
     kind
         What happened.
     stage
-        The part of the work: "classifier", "teacher", "joint", "finetune", "localize", "evaluate".
+        The part of the work: "classifier", "teacher", "joint" (its second round: "joint-2"), "finetune",
+        "localize", "evaluate".
     step, total
         Progress within the stage, in the units the stage counts (steps, tiles or images).
     epoch, epochs

@@ -44,7 +44,7 @@ class Curve:
     name
         Of the row; runs of one row share a colour.
     epochs, pxap, accuracy
-        (n,), the epochs of both stages counted on; NaN where a validation gives no such figure.
+        (n,), the epochs of all stages counted on; NaN where a validation gives no such figure.
     joint_from
         The last epoch of the classifier alone.
     chance
@@ -62,10 +62,13 @@ class Curve:
 def curve_of(name: str, events: Sequence[Event]) -> Curve:
     """Return the validation curve of a run's events; an epoch that was repeated counts as the last time."""
     classifier = max((e.epochs or 0 for e in events if e.stage == "classifier"), default=0)
+    validations = [event for event in events if event.kind == "validation" and event.epoch is not None]
+    begins, end = {}, 0
+    for stage, epochs in {event.stage: event.epochs or 0 for event in validations}.items():
+        begins[stage], end = end, end + epochs
     found: dict[int, Mapping[str, float]] = {}
-    for event in events:
-        if event.kind == "validation" and event.epoch is not None:
-            found[event.epoch + (classifier if event.stage == "joint" else 0)] = event.metrics
+    for event in validations:
+        found[begins[event.stage] + (event.epoch or 0)] = event.metrics
     epochs = sorted(found)
     chances = [found[epoch]["valpx_chance"] for epoch in epochs if "valpx_chance" in found[epoch]]
 

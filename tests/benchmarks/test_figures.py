@@ -20,7 +20,7 @@ from benchmarks.localization.report import write_figures
 from benchmarks.localization.run import Bench
 
 
-def test_a_curve_counts_the_epochs_of_both_stages_on():
+def test_a_curve_counts_the_epochs_of_all_stages_on():
     events = [
         Event("epoch", "classifier", epoch=4, epochs=4),
         Event("validation", "classifier", epoch=4, epochs=4, metrics={"valcl_accuracy": 80.0}),
@@ -30,10 +30,11 @@ def test_a_curve_counts_the_epochs_of_both_stages_on():
             "validation", "joint", epoch=1, epochs=2,
             metrics={"valcl_accuracy": 85.0, "valpx_pxap": 60.0, "valpx_chance": 50.0},
         ),
+        Event("validation", "joint-2", epoch=2, epochs=2, metrics={"valcl_accuracy": 90.0}),
     ]  # fmt: skip
     curve = figures.curve_of("PixelCAM", events)
-    assert curve.epochs.tolist() == [4, 5]
-    assert curve.accuracy.tolist() == [80.0, 85.0]
+    assert curve.epochs.tolist() == [4, 5, 8]
+    assert curve.accuracy.tolist() == [80.0, 85.0, 90.0]
     assert np.isnan(curve.pxap[0])
     assert curve.pxap[1] == 60.0
     assert (curve.joint_from, curve.chance) == (4, 50.0)
