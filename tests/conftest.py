@@ -101,6 +101,7 @@ def trained_run(learning_root, tmp_path_factory) -> Path:
         seeds=20,
         epochs_classifier=25,
         epochs_joint=8,
+        rounds=1,
         batch=8,
         rate_classifier=0.02,
         rate_joint=0.01,
