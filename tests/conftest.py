@@ -101,8 +101,6 @@ def trained_run(learning_root, tmp_path_factory) -> Path:
         seeds=20,
         epochs_classifier=25,
         epochs_joint=8,
-        rounds=1,
-        clip=0.0,
         batch=8,
         rate_classifier=0.02,
         rate_joint=0.01,

@@ -187,7 +187,10 @@ def train(
     ] = None,
     clip: Annotated[
         float | None,
-        typer.Option(help="Shorten gradients above this norm; 0 for never.", rich_help_panel=LEARNING),
+        typer.Option(
+            help="Shorten gradients above this norm, where a training diverges; 0 for never.",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
     pixel_weight: Annotated[
         float | None, typer.Option(help="Weight of the pixel loss.", rich_help_panel=LEARNING)

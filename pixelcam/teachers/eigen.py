@@ -6,15 +6,14 @@ objects on a ground. The leading principal component of an image's features is E
 2020, IJCNN); taken over all training images together, each centred so that stain and brightness drop out, it
 is one direction for all. It has no sign and no name: the classifier's maps give it both. What it shows at
 the same place of whatever it is shown is the frame, which convolutions feel at the rim, and is taken away.
-What is certain in it is then told to linear classifiers of pixel features of several levels and sizes, which
-see what the single component cannot (see `pixelcam.teachers.selftaught`).
+What is certain in it is then told to a linear classifier of pixel features of several levels and sizes, twice
+over with its own answer (self-training in closed form), which learns what the single component cannot see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +24,6 @@ from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.model.encoder import Encoder
 from pixelcam.teachers.maps import average_maps
-from pixelcam.teachers.selftaught import EVERYTHING, FitSettings, SelfTaught, group_images, pooled
 
 if TYPE_CHECKING:
     from pixelcam.training.data import ImageStack
@@ -38,8 +36,6 @@ NEUTRAL = 0.5
 SPREAD = 8.0
 """Standard deviations of the pooled map from 0 to 1."""
 _WINDOWS = 64  # at least, whose mean is a frame
-MIRRORED = ((), (2,), (3,), (2, 3))
-"""Axes along which the four mirrored views of images (n, c, h, w) are flipped."""
 _MEMORY = 2**30  # bytes of features that a fit may hold at once
 
 
@@ -56,8 +52,12 @@ class EigenSettings:
         field; the maps are averaged.
     refit_levels, refit_sides
         Levels and sizes whose features together the linear classifier sees.
-    fit
-        How it is fitted; with 0 rounds the component stays as it is.
+    rounds
+        Times that it is fitted; 0 leaves the component as it is.
+    decay
+        Ridge penalty, relative to features of unit variance.
+    certain
+        Standard deviations from neutral past which a cell is a label of the fit.
     class_weight
         Of the class maps beside the component.
     grid
@@ -68,7 +68,9 @@ class EigenSettings:
     sides: tuple[int, ...]
     refit_levels: tuple[int, ...]
     refit_sides: tuple[int, ...]
-    fit: FitSettings = field(default_factory=FitSettings)
+    rounds: int = 3
+    decay: float = 3.0
+    certain: float = 1.5
     class_weight: float = 0.2
     grid: int = 28
 
@@ -95,8 +97,8 @@ def eigen_maps(
     class_maps
         (n, m, m): any teacher's maps of the images' labels.
     on_event
-        Receives a "step" for each batch that the encoder looks at and each fit, and a "warning" where the
-        classifier's maps hardly tell the component's sign.
+        Receives a "step" an encoder pass over the images, and a "warning" where the classifier's maps hardly
+        tell the component's sign.
 
     Returns
     -------
@@ -120,6 +122,18 @@ def on_scale(deviations: Tensor) -> Tensor:
     return (NEUTRAL + deviations / SPREAD).clamp(0, 1)
 
 
+def pooled(values: Tensor, region: Tensor | None = None) -> Tensor:
+    """Return maps (n, h, w) less their mean over all images, divided by their standard deviation.
+
+    Parameters
+    ----------
+    region
+        (n,) bool: the images that mean and deviation are of; all by default.
+    """
+    kept = values if region is None else values[region]
+    return (values - kept.mean()) / kept.std().clamp(min=1e-6)
+
+
 class _Maker:
     def __init__(
         self,
@@ -135,14 +149,8 @@ class _Maker:
         self.normalisation, self.batch = normalisation, batch
         self.on_event, self.should_stop = on_event, should_stop
         self.device = next(encoder.parameters()).device
-        self.width = len(settings.refit_sides) * sum(
-            encoder.info.level_channels(each) for each in settings.refit_levels
-        )
-        most = max(8, _MEMORY // (2 * settings.grid**2 * self.width))
-        by_group = group_images(data.labels, data.regionless).argsort(stable=True)
-        self.chosen = by_group[_evenly(len(data), most)]
-        self.groups = group_images(data.labels, data.regionless, self.chosen)
-        self.steps, self.done = self._count_steps(), 0
+        self.steps = 2 * len(settings.sides) + (2 if settings.rounds else 0)
+        self.done = 0
         if bool(data.regionless.all()):
             raise RunError("No training image holds a region: there is nothing to localise.")
 
@@ -164,7 +172,7 @@ class _Maker:
                 )
             )
         prior = pooled(component + s.class_weight * classes)
-        return self._refitted(prior) if s.fit.rounds else prior
+        return self._refitted(prior) if s.rounds else prior
 
     def _component(self, side: int, classes: Tensor) -> Tensor:
         """Return the maps (n, grid, grid) of the leading component at one size, signed by the class maps."""
@@ -195,10 +203,10 @@ class _Maker:
         """
         s = self.settings
         generator = torch.Generator().manual_seed(0)
-        chosen = torch.arange(_windows(len(self.data))) % len(self.data)
+        chosen = torch.arange(max(_WINDOWS, len(self.data))) % len(self.data)
         shown = torch.zeros(s.grid**2)
         for _, cells in self._features(
-            (side,), (s.level,), chosen, view=lambda pixels: _elsewhere(pixels, generator)
+            (side,), (s.level,), chosen, lambda pixels: _elsewhere(pixels, generator)
         ):
             shown += (_balanced(_centred(cells), spread) @ direction).sum(dim=0)
         mean = shown.reshape(s.grid, s.grid) / len(chosen)
@@ -206,60 +214,45 @@ class _Maker:
         return torch.stack(turned).mean(dim=0)
 
     def _refitted(self, prior: Tensor) -> Tensor:
-        """Let classifiers of each class and of each image teach themselves, beginning with the prior."""
-        s, data, chosen, groups = self.settings, self.data, self.chosen, self.groups
-        kept = self._kept(chosen)
-        fitted = SelfTaught(
-            s.fit, kept, prior[chosen].flatten(1), groups[chosen], data.regionless[chosen], self._step
-        )
-        others = torch.ones(len(data), dtype=torch.bool).index_fill(0, chosen, False).nonzero()[:, 0]
-        further = self._features(s.refit_sides, s.refit_levels, others, MIRRORED) if len(others) else ()
-        answers, own = torch.empty(2, len(data), s.grid**2)
-        for images, features in chain([(chosen, kept)], further):
-            for image, cells in zip(images.tolist(), features, strict=True):
-                answers[image], own[image] = fitted.answer(cells, int(groups[image]))
-        region = ~data.regionless
-        found = pooled(answers, region) + s.fit.image_weight * pooled(own, region)
-        return pooled(found, region).reshape(prior.shape)
-
-    def _kept(self, chosen: Tensor) -> Tensor:
-        """Return the features (n, grid * grid, c) in half precision of the images to fit."""
-        s = self.settings
-        features = torch.empty(len(chosen), s.grid**2, self.width, dtype=torch.half)
-        found = self._features(s.refit_sides, s.refit_levels, chosen, MIRRORED)
+        """Fit a linear classifier to the certain cells of the prior and, in turn, of its own answer."""
+        s, data = self.settings, self.data
+        width = len(s.refit_sides) * sum(self.encoder.info.level_channels(each) for each in s.refit_levels)
+        most = max(8, _MEMORY // (2 * s.grid**2 * width))
+        chosen = torch.linspace(0, len(data) - 1, min(most, len(data))).round().long().unique()
+        features = torch.empty(len(chosen), s.grid**2, width, dtype=torch.half)
+        found = self._features(s.refit_sides, s.refit_levels, chosen)
         for part, (_, cells) in zip(features.split(self.batch), found, strict=True):
             part.copy_(cells)  # in place: never all of them twice
-        return features
+        features = features.reshape(-1, width)
+        mean, spread = _moments(features)
+        regionless = data.regionless[chosen].repeat_interleave(s.grid**2)
+        own = prior[chosen].reshape(-1)
+        target = own
+        for _ in range(s.rounds):
+            self._obey()
+            weights = _ridge(features, mean, spread, _labels(target, regionless, s.certain), s.decay)
+            answer = pooled(torch.cat([((x.float() - mean) / spread) @ weights for x in _chunks(features)]))
+            target = pooled(answer + own)
+        del features
+        everything = self._features(s.refit_sides, s.refit_levels, torch.arange(len(data)))
+        answer = torch.cat([((cells - mean) / spread) @ weights for _, cells in everything])
+        return pooled(answer.reshape(prior.shape))
 
     def _features(
         self,
         sides: Sequence[int],
         levels: Sequence[int],
         images: Tensor,
-        mirrors: Sequence[tuple[int, ...]] = ((),),
         view: Callable[[Tensor], Tensor] = lambda pixels: pixels,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of indices and their features (b, grid * grid, c) on the CPU.
-
-        They are the mean over views mirrored along these axes: strided convolutions see an image and its
-        mirror image from different cells.
-        """
+        """Yield batches of indices and their features (b, grid * grid, channels) on the CPU."""
         for chosen in images.split(self.batch):
             self._obey()
             pixels = view(self.data.images[chosen].to(self.device).permute(0, 3, 1, 2).float() / 255)
-            maps = [each for side in sides for each in self._mean(pixels, side, levels, mirrors)]
+            maps = [each for side in sides for each in self._encode(pixels, side, levels)]
             yield chosen, torch.cat(maps, dim=1).flatten(2).transpose(1, 2).cpu()
-            self._step()
-
-    def _mean(
-        self, pixels: Tensor, side: int, levels: Sequence[int], mirrors: Sequence[tuple[int, ...]]
-    ) -> list[Tensor]:
-        """Return each level's features (b, c, grid, grid) at one size, averaged over mirrored views."""
-        views = [
-            [torch.flip(found, axes) for found in self._encode(torch.flip(pixels, axes), side, levels)]
-            for axes in mirrors
-        ]
-        return [torch.stack(found).mean(dim=0) for found in zip(*views, strict=True)]
+        self.done += 1
+        self.on_event(Event("step", stage="eigen", step=self.done, total=self.steps))
 
     def _encode(self, pixels: Tensor, side: int, levels: Sequence[int]) -> Iterator[Tensor]:
         """Yield each level's features (b, c, grid, grid) of images at one size, past mirrored margins."""
@@ -276,22 +269,6 @@ class _Maker:
                 )
             else:
                 yield functional.adaptive_avg_pool2d(inner, self.settings.grid)
-
-    def _count_steps(self) -> int:
-        """Return how many batches will be looked at, and how often a classifier is fitted."""
-        s, images, fitted = self.settings, len(self.data), len(self.chosen)
-        looks = [images, _windows(images)] * len(s.sides)
-        fits = 0
-        if s.fit.rounds:
-            looks += [fitted, images - fitted]
-            classes = self.groups[self.chosen].unique()
-            fits = s.fit.rounds * (1 + int((classes != EVERYTHING).sum()))
-        return fits + sum(-(-each // self.batch) for each in looks)
-
-    def _step(self) -> None:
-        self._obey()
-        self.done += 1
-        self.on_event(Event("step", stage="eigen", step=self.done, total=self.steps))
 
     def _obey(self) -> None:
         if self.should_stop() is not Stop.NO:
@@ -322,12 +299,36 @@ def _elsewhere(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack(windows)
 
 
-def _windows(images: int) -> int:
-    """Return how many windows show what is the frame."""
-    return max(_WINDOWS, images)
+def _labels(values: Tensor, regionless: Tensor, certain: float) -> Tensor:
+    """Return -1, 0 or 1 for each cell; cells of images without a region are background."""
+    labels = torch.where(values.abs() > certain, values.sign(), torch.zeros_like(values))
+    labels[regionless] = -1
+    if not labels.any():
+        raise RunError("No cell of the eigen maps is certain; lower the setting eigen_certain.")
+    return labels
 
 
-def _evenly(count: int, most: int) -> Tensor:
-    """Return at most so many places, spread over all of them."""
-    places: Tensor = torch.linspace(0, count - 1, min(most, count)).round().long().unique()
-    return places
+def _ridge(features: Tensor, mean: Tensor, spread: Tensor, labels: Tensor, decay: float) -> Tensor:
+    """Return the weights (c,) of ridge regression of the labelled cells on standardised features."""
+    gram = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+    towards = torch.zeros(features.shape[1], dtype=torch.float64)
+    for rows, wanted in zip(_chunks(features), _chunks(labels), strict=True):
+        kept = wanted != 0
+        cells = (rows[kept].float() - mean) / spread
+        gram += (cells.T @ cells).double()
+        towards += (cells.T @ wanted[kept]).double()
+    count = int((labels != 0).sum())
+    penalty = decay * torch.eye(len(gram), dtype=torch.float64)
+    weights: Tensor = torch.linalg.solve(gram / count + penalty, towards / count)
+    return weights.float()
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each channel's mean and standard deviation (c,)."""
+    mean = torch.stack([each.float().sum(dim=0) for each in _chunks(features)]).sum(dim=0) / len(features)
+    squares = torch.stack([(each.float() - mean).square().sum(dim=0) for each in _chunks(features)])
+    return mean, (squares.sum(dim=0) / len(features)).sqrt().clamp(min=1e-6)
+
+
+def _chunks(values: Tensor) -> Iterator[Tensor]:
+    yield from values.split(16384)

@@ -22,9 +22,8 @@ from pixelcam.export.atomic import atomic_path
 from pixelcam.localize.localizer import standardise
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.network import PixelCAM
-from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps, on_scale
+from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps, on_scale, pooled
 from pixelcam.teachers.maps import EIGEN
-from pixelcam.teachers.selftaught import pooled
 from pixelcam.teachers.trained import classifier_maps, prepare_teacher
 from pixelcam.training import engine
 from pixelcam.training.data import ImageStack

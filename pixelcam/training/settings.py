@@ -17,7 +17,6 @@ from pixelcam.model.heads import IMAGE_HEADS
 from pixelcam.seeds.samplers import SamplerSettings
 from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TEACHERS, Teacher
 from pixelcam.teachers.eigen import EigenSettings
-from pixelcam.teachers.selftaught import FitSettings
 from pixelcam.training.augment import AUGMENTATIONS
 
 
@@ -144,8 +143,8 @@ class TrainSettings(_Settings):
         SGD with Nesterov momentum; the image head learns `head_factor` times as fast as the encoder, the
         pixel head `pixel_factor` times; the rate falls along half a cosine to its hundredth.
     clip
-        Norm above which the gradient of a step is shortened; 0 for never. Without, an encoder of large
-        features can diverge at rates that suit another.
+        Norm above which the gradient of a step is shortened; 0 for never. Some encoders, MobileNetV2 among
+        them, diverge without at rates that suit others; 1 holds them.
     pixel_weight
         Lambda, the weight of the pixel loss.
     selection
@@ -197,7 +196,7 @@ class TrainSettings(_Settings):
     augment_classifier: str = "strong"
     epochs_classifier: int = 40
     epochs_joint: int = 40
-    rounds: int = 2
+    rounds: int = 1
     batch: int = 32
     rate_classifier: float = 0.005
     rate_joint: float = 0.003
@@ -206,7 +205,7 @@ class TrainSettings(_Settings):
     momentum: float = 0.9
     weight_decay: float = 1e-4
     pixel_weight_decay: float = 0.01
-    clip: float = 1.0
+    clip: float = 0.0
     pixel_weight: float = 1.0
     selection: str = "masks"
     dropout: float = 0.1
@@ -323,7 +322,7 @@ class TrainSettings(_Settings):
             sides=sides,
             refit_levels=self.levels or default_levels(info),
             refit_sides=_multiples(view, (1, 1.5, 2), info.step),
-            fit=FitSettings(rounds=self.eigen_rounds),
+            rounds=self.eigen_rounds,
             grid=max(4, view // 8),
         )
 

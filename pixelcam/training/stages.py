@@ -122,7 +122,7 @@ class _Training:
             raise
         except FloatingPointError:
             raise RunError(
-                "The training diverged (its loss is not a number); lower the learning rate."
+                "The training diverged (its loss is not a number); set clip to 1, or lower the learning rate."
             ) from None
         self.on_event(Event("done", path=str(self._checkpoint("best-loc")), metrics=dict(self.card.metrics)))
 

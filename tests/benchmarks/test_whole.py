@@ -54,8 +54,7 @@ def test_a_benchmark_killed_in_a_training_goes_on_and_writes_table_and_figures(t
     epochs = [json.loads(line) for line in events if '"epoch"' in line]
     ended = [(e["stage"], e["epoch"]) for e in epochs if e["kind"] == "epoch"]
     # The kill may fall between an epoch's event and its saved state: that one epoch is then done again.
-    stages = ("classifier", "joint", "joint-2")
-    assert list(dict.fromkeys(ended)) == [(stage, epoch) for stage in stages for epoch in (1, 2)]
+    assert list(dict.fromkeys(ended)) == [("classifier", 1), ("classifier", 2), ("joint", 1), ("joint", 2)]
     assert ended.count(("classifier", 1)) == 1
     page = (results / "localization-quick.md").read_text()
     assert "1 of 1 cells are done, 0 failed." in page
