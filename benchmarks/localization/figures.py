@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,6 @@ class Curve:
         Of the row; runs of one row share a colour.
     epochs, pxap, accuracy
         (n,), the epochs of all stages counted on; NaN where a validation gives no such figure.
-    joint_from
-        The last epoch of the classifier alone.
     chance
         PxAP of a map that knows nothing; None where no mask was looked at.
     """
@@ -55,20 +54,17 @@ class Curve:
     epochs: NDArray[np.float64]
     pxap: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-    joint_from: int
     chance: float | None
 
 
 def curve_of(name: str, events: Sequence[Event]) -> Curve:
     """Return the validation curve of a run's events; an epoch that was repeated counts as the last time."""
-    classifier = max((e.epochs or 0 for e in events if e.stage == "classifier"), default=0)
-    validations = [event for event in events if event.kind == "validation" and event.epoch is not None]
-    begins, end = {}, 0
-    for stage, epochs in {event.stage: event.epochs or 0 for event in validations}.items():
-        begins[stage], end = end, end + epochs
-    found: dict[int, Mapping[str, float]] = {}
-    for event in validations:
-        found[begins[event.stage] + (event.epoch or 0)] = event.metrics
+    validations = [event for event in events if event.kind == "validation"]
+    lengths = {event.stage: event.epochs or 0 for event in validations}
+    begins = dict(zip(lengths, accumulate(lengths.values(), initial=0), strict=False))
+    found: dict[int, Mapping[str, float]] = {
+        begins[event.stage] + (event.epoch or 0): event.metrics for event in validations
+    }
     epochs = sorted(found)
     chances = [found[epoch]["valpx_chance"] for epoch in epochs if "valpx_chance" in found[epoch]]
 
@@ -76,7 +72,7 @@ def curve_of(name: str, events: Sequence[Event]) -> Curve:
         return np.array([found[epoch].get(key, np.nan) for epoch in epochs], np.float64)
 
     return Curve(
-        name, np.array(epochs, np.float64), figures("valpx_pxap"), figures("valcl_accuracy"), classifier,
+        name, np.array(epochs, np.float64), figures("valpx_pxap"), figures("valcl_accuracy"),
         chances[0] if chances else None,
     )  # fmt: skip
 

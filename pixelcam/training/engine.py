@@ -63,8 +63,7 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float = 0.0)
     Parameters
     ----------
     clip
-        Norm of the gradient of all weights together above which it is shortened; 0 for none. How large the
-        features of an encoder are differs tenfold, and so how far a step of the same rate goes.
+        Norm of the gradient of all weights together above which it is shortened; 0 for none.
 
     Raises
     ------
