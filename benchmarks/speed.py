@@ -29,7 +29,7 @@ from benchmarks.localization.environment import environment
 from pixelcam.export.atomic import write_text
 from pixelcam.model.encoder import encoder_info
 from pixelcam.model.familiarity import Familiarity, towards_chance
-from pixelcam.model.geometry import resize_map
+from pixelcam.model.geometry import MIRRORINGS, resize_map
 from pixelcam.model.network import PixelCAM, foreground_probability
 from pixelcam.training import TrainSettings, engine, stages
 from pixelcam.training.settings import default_levels
@@ -169,7 +169,7 @@ def bare_encoder(network: PixelCAM, images: Tensor) -> Tensor:
 def localize(network: PixelCAM, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return class probabilities and maps of the images' size, as `Localizer.localize` does."""
     with torch.inference_mode():
-        part = network.forward_part(images, (0, None), (0, None))
+        part = network.forward_views(images, (0, None), (0, None), MIRRORINGS[:1])
         probabilities = torch.softmax(network.image_head.logits(part.pooled), dim=1)
         if network.familiarity is not None:
             familiarity = network.familiarity(part.means)[:, None].to(probabilities)

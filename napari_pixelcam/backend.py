@@ -8,13 +8,21 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pixelcam.events import EventSink, StopCheck
     from pixelcam.localize import Localization
     from pixelcam.refine import Refiner
     from pixelcam.slides import Slide
+
+
+class Choice(NamedTuple):
+    """What localizes: a model by name, on a device, from this many mirrored views of an image."""
+
+    model: str
+    device: str
+    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,18 +95,18 @@ class Localizers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wanted_back = threading.Event()
-        self._key: tuple[str, str] | None = None
+        self._choice: Choice | None = None
         self._localizer: Any = None
 
     def localize(
-        self, slide: Slide, model: str, device: str, *, on_event: EventSink, should_stop: StopCheck
+        self, slide: Slide, choice: Choice, *, on_event: EventSink, should_stop: StopCheck
     ) -> Localization:
-        """Localize with the model of that name, loading it if another is loaded; one call at a time."""
+        """Localize with the chosen model, loading it if another is loaded; one call at a time."""
         with self._lock:
-            self._take(model, device)
+            self._take(choice)
             return self._localizer.localize(slide, on_event=on_event, should_stop=should_stop)
 
-    def refiner(self, slide: Slide, model: str, device: str, *, should_stop: StopCheck) -> Refiner:
+    def refiner(self, slide: Slide, choice: Choice, *, should_stop: StopCheck) -> Refiner:
         """Return what refits the map of an image to seeds, after one more pass of the model over it.
 
         Raises
@@ -114,14 +122,14 @@ class Localizers:
             return Stop.DISCARD if self._wanted_back.is_set() else should_stop()
 
         with self._lock:
-            self._take(model, device)
+            self._take(choice)
             return Refiner(extract_features(self._localizer, slide, should_stop=stop))
 
-    def _take(self, model: str, device: str) -> None:
-        if self._key != (model, device):
+    def _take(self, choice: Choice) -> None:
+        if self._choice != choice:
             self._drop()
-            self._localizer = _load(model, device)
-            self._key = (model, device)
+            self._localizer = _load(choice)
+            self._choice = choice
 
     @property
     def loaded(self) -> bool:
@@ -147,7 +155,7 @@ class Localizers:
         collect()
 
     def _drop(self) -> None:
-        self._localizer, self._key = None, None
+        self._localizer, self._choice = None, None
         _free_device_memory()
 
 
@@ -167,11 +175,11 @@ def _free_device_memory() -> None:
         free_device_memory()
 
 
-def _load(model: str, device: str) -> Any:
+def _load(choice: Choice) -> Any:
     keep_triton_out()  # once more: nothing may have been drawn yet when the models were listed
     import pixelcam
 
-    return pixelcam.load(model, device=device)
+    return pixelcam.load(choice.model, choice.device, views=choice.views)
 
 
 def register(checkpoint: Path, name: str) -> str:

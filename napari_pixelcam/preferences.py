@@ -16,6 +16,8 @@ class Preferences:
     ----------
     model, device
         What is chosen when the dock opens.
+    four_views
+        Whether Localize then runs from four mirrored views.
     opacity
         Of the foreground and background layers, in [0, 1].
     brush_size
@@ -28,6 +30,7 @@ class Preferences:
 
     model: str = "starter"
     device: str = "auto"
+    four_views: bool = False
     opacity: float = 0.55
     brush_size: int = 9
     proposals: int = 20
@@ -46,6 +49,7 @@ def load_preferences() -> Preferences:
     return Preferences(
         model=settings.localize.model.strip() or Preferences.model,
         device=settings.localize.device,
+        four_views=settings.localize.four_views,
         opacity=settings.localize.opacity,
         brush_size=settings.seeds.brush_size,
         proposals=settings.seeds.proposals,

@@ -98,6 +98,8 @@ def evaluate_command(
             command += _option(name, value)
     elif selection == MASK_FREE:
         command += ["--threshold", "0.5"]  # the checkpoint's own was chosen on masks
+    if cell.row.views != 1:
+        command += ["--views", str(cell.row.views)]
     return [*command, *_on(device), "--json", RESULT]
 
 

@@ -37,6 +37,8 @@ class Row:
         Measure the classifier by this teacher's maps; None measures the pixel head's.
     teacher_options
         Options of `pixelcam evaluate` for that teacher.
+    views
+        From how many mirrored views of an image the pixel head's maps are.
     needs_weights
         Leave the row out where there is no file of ImageNet weights for its encoder, not train from noise.
     across
@@ -52,6 +54,7 @@ class Row:
     encoder: str = LITE0
     teacher: str | None = None
     teacher_options: Mapping[str, Any] = field(default_factory=dict)
+    views: int = 1
     needs_weights: bool = False
     across: bool = False
     seeds: tuple[int, ...] = (0,)
@@ -199,6 +202,7 @@ def full_plan() -> Plan:
         Row("TS-CAM, DeiT-tiny", encoder=DEIT, teacher="ts-cam"),
         Row("Attention, DeiT-tiny", encoder=DEIT, teacher="attention"),
         Row("PixelCAM", across=True, seeds=(0, 1, 2), places=EVERYWHERE),
+        Row("PixelCAM, four views", views=4, across=True, seeds=(0, 1, 2), places=EVERYWHERE),
         Row("PixelCAM, paper's setting", PAPER, across=True, places=EVERYWHERE),
         Row("PixelCAM, drawn seeds", {"pixel_loss": "partial"}, across=True),
         Row("PixelCAM, two rounds", {"rounds": 2}),

@@ -56,20 +56,20 @@ class BatchController:
         self._run(work)
 
     def localize(self, project: Project, entries: Sequence[ImageEntry]) -> None:
-        """Localize those of the images that the chosen model has not localized yet."""
-        session, model, device = self._session, self._session.model, self._session.device
+        """Localize those of the images that the chosen model has not localized yet, from as many views."""
+        session, choice = self._session, self._session.choice
 
         def work(task: Task) -> str:
-            digest, done, failures = backend.digest(model), 0, []
+            digest, done, failures = backend.digest(choice.model), 0, []
             for number, entry in enumerate(entries, start=1):
                 if task.should_stop() is not Stop.NO:
                     raise CancelledError
-                now = project.image(entry.id)
-                if now.model is None or now.model.sha256 != digest:
+                made = project.image(entry.id).model
+                if made is None or made.sha256 != digest or made.views < choice.views:
                     try:
                         slide = read_image(project, entry.id).slide
                         localization = session.localizers.localize(
-                            slide, model, device, on_event=ignore_events, should_stop=task.should_stop
+                            slide, choice, on_event=ignore_events, should_stop=task.should_stop
                         )
                         keep_map(project, entry.id, localization)
                         done += 1
@@ -81,7 +81,7 @@ class BatchController:
                     f"{_images(len(failures))} could not be localized; the first: {failures[0]}"
                 )
             rest = f"; {len(entries) - done} had its map already" if done < len(entries) else ""
-            return f"{_images(done)} localized with {model}{rest}."
+            return f"{_images(done)} localized with {choice.model}{rest}."
 
         self._run(work)
 

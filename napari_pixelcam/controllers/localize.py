@@ -6,6 +6,7 @@ from functools import partial
 
 from psygnal import Signal
 
+from napari_pixelcam.backend import Choice
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
 from napari_pixelcam.histogram import ScoreHistogram
@@ -69,11 +70,11 @@ class LocalizeController:
         except PixelCAMError as error:
             self._end("error", str(error))
             return
-        model, device = self.session.model, self.session.device
+        choice = self.session.choice
         self._task = Task()  # so that work which ends at once finds it running
         self.changed.emit()
         task = self.session.background.submit(
-            partial(self._work, source, model, device),
+            partial(self._work, source, choice),
             done=partial(self._done, record, source),
             failed=partial(self._failed, record.name),
             progress=self.progressed.emit,
@@ -86,15 +87,15 @@ class LocalizeController:
         if self._task is not None:
             self._task.stop()
 
-    def _work(self, source: LayerSource, model: str, device: str, task: Task) -> tuple[Slide, str, MapResult]:
+    def _work(self, source: LayerSource, choice: Choice, task: Task) -> tuple[Slide, str, MapResult]:
         slide = slide_of(source)
         localization = self.session.localizers.localize(
-            slide, model, device, on_event=task.emit, should_stop=task.should_stop
+            slide, choice, on_event=task.emit, should_stop=task.should_stop
         )
         return (
             slide,
             slide.fingerprint,
-            MapResult(localization, ScoreHistogram.of(localization.foreground), model),
+            MapResult(localization, ScoreHistogram.of(localization.foreground), choice.model),
         )
 
     def _done(self, record: ImageRecord, source: LayerSource, result: tuple[Slide, str, MapResult]) -> None:
@@ -149,9 +150,9 @@ def describe_change(record: ImageRecord) -> str:
     old, new = before.localization, now.localization
     threshold = record.threshold if record.threshold is not None else new.threshold
     switched = float((old.region(threshold) != new.region(threshold)).mean())
-    if switched == 0 and before.model == now.model:
+    if switched == 0 and before.maker == now.maker:
         return "The same map as before."
     return (
-        f"Since {before.model}: foreground {before.histogram.fraction(threshold):.1%} → "
+        f"Since {before.maker}: foreground {before.histogram.fraction(threshold):.1%} → "
         f"{now.histogram.fraction(threshold):.1%}; {switched:.1%} of the pixels changed side."
     )

@@ -10,7 +10,7 @@ from napari_pixelcam import backend
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import MapResult, Session
 from napari_pixelcam.histogram import ScoreHistogram
-from pixelcam.localize.localization import Localization
+from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.uncertainty import map_uncertainty
 from pixelcam.slides import Slide, open_slide
 
@@ -50,10 +50,10 @@ def read_image(project: Project, id: int) -> OpenImage:
     return OpenImage(id, open_slide(project.locate(id)), kept_map(project, id))
 
 
-def kept_map(project: Project, id: int, *, without: str | None = None) -> MapResult | None:
-    """Return an image's kept map, `None` where there is none but by the model of the sha256 `without`."""
+def kept_map(project: Project, id: int, *, without: ModelRef | None = None) -> MapResult | None:
+    """Return an image's kept map, `None` where there is none but by the model `without`."""
     kept = project.localization(id)
-    if kept is None or kept.model.sha256 == without:
+    if kept is None or kept.model == without:
         return None
     return map_result(kept, backend.name_of(kept.model.sha256, kept.model.name))
 
@@ -90,17 +90,17 @@ class ReadAhead:
         """Start with an image, unless another is under way; `done` is called where it has a new map."""
         if self._task is not None or (self._ready is not None and self._ready.id == id):
             return
-        session, model, device = self._session, self._session.model, self._session.device
+        session, choice = self._session, self._session.choice
 
         def work(task: Task) -> tuple[OpenImage, bool]:
             image = read_image(project, id)
-            if image.maps is not None or not model:
+            if image.maps is not None or not choice.model:
                 return image, False
             localization = session.localizers.localize(
-                image.slide, model, device, on_event=task.emit, should_stop=task.should_stop
+                image.slide, choice, on_event=task.emit, should_stop=task.should_stop
             )
             keep_map(project, id, localization)
-            return image.with_maps(localization, model), True
+            return image.with_maps(localization, choice.model), True
 
         def end(found: tuple[OpenImage, bool]) -> None:
             self._task = None

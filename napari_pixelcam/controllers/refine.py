@@ -226,10 +226,10 @@ class RefineController:
         slide = record.slide
         if slide is None or field.refiner is not None or field.task is not None or field.hopeless:
             return
-        model, device = field.model.model, self.session.device
+        choice = self.session.choice_of(field.model)
         field.task, field.failure = Task(), ""
         task = self.session.background.submit(
-            lambda task: self.session.localizers.refiner(slide, model, device, should_stop=task.should_stop),
+            lambda task: self.session.localizers.refiner(slide, choice, should_stop=task.should_stop),
             done=partial(self._prepared, record, field),
             failed=partial(self._failed, record, field),
         )

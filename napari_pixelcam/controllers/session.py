@@ -37,6 +37,12 @@ class MapResult:
     histogram: ScoreHistogram
     model: str
 
+    @property
+    def maker(self) -> str:
+        """The model, and its views where they are several, for people."""
+        views = self.localization.model.views
+        return self.model if views == 1 else f"{self.model}, {views} views"
+
 
 @dataclass(eq=False)
 class ImageRecord:
@@ -90,6 +96,7 @@ class Session:
     """The models and devices at hand are now these (a `Catalogue`)."""
     model_changed = Signal(str)
     device_changed = Signal(str)
+    views_changed = Signal(int)
     localized = Signal(object)
     """This record has a new map."""
     refined = Signal(object)
@@ -121,6 +128,7 @@ class Session:
         self._waiting: WeakKeyDictionary[ImageRecord, list[Callable[[], object]]] = WeakKeyDictionary()
         self._model = ""
         self._device = self.preferences.device
+        self._views = 4 if self.preferences.four_views else 1
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
@@ -194,6 +202,26 @@ class Session:
         if name != self._device:
             self._device = name
             self.device_changed.emit(name)
+
+    @property
+    def views(self) -> int:
+        """From how many mirrored views of an image Localize runs, 1 or 4."""
+        return self._views
+
+    def choose_views(self, views: int) -> None:
+        """Choose from how many mirrored views Localize runs."""
+        if views != self._views:
+            self._views = views
+            self.views_changed.emit(views)
+
+    @property
+    def choice(self) -> backend.Choice:
+        """What Localize runs."""
+        return backend.Choice(self._model, self._device, self._views)
+
+    def choice_of(self, maps: MapResult) -> backend.Choice:
+        """Return what made a map, on the device that is chosen now."""
+        return backend.Choice(maps.model, self._device, maps.localization.model.views)
 
     # The images.
 

@@ -107,7 +107,7 @@ class SharedSeedsController:
         self._look()
 
     def _gather(self, wanted: _Wanted) -> None:
-        known, device = self._known.get(wanted.sha256), self._session.device
+        known, choice = self._known.get(wanted.sha256), backend.Choice(wanted.name, self._session.device)
         digest = cache(partial(backend.digest, wanted.name))
         own = self._task = Task()
 
@@ -122,9 +122,8 @@ class SharedSeedsController:
                     raise PixelCAMError(
                         f"{wanted.name} is another model than the one that made this map; localize again."
                     )
-                return self._session.localizers.refiner(
-                    slide, wanted.name, device, should_stop=should_stop
-                ).samples(labels)
+                refiner = self._session.localizers.refiner(slide, choice, should_stop=should_stop)
+                return refiner.samples(labels)
 
             return gather_samples(
                 wanted.project,

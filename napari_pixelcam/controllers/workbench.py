@@ -371,7 +371,7 @@ class WorkbenchController:
         project, id, record = self.project, self.current, self.session.record
         if project is None or id is None or record is None or project_image(record) != id:
             return
-        shown = None if record.result is None else record.result.localization.model.sha256
+        shown = None if record.result is None else record.result.localization.model
 
         def show(maps: MapResult | None) -> None:
             if maps is not None and project is self.project and self.session.holds(record):

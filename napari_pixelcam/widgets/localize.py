@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy
 
 from napari_pixelcam.controllers.localize import LocalizeController, describe_change
 from napari_pixelcam.controllers.session import ImageRecord, Session
@@ -20,6 +20,11 @@ class LocalizeSection(Section):
         self._session, self._controller = session, controller
         self.run_button = button("Locali&ze", "Ask the model what the image shows and where (Alt+Z)")
         self.cancel_button = button("&Cancel", "Stop; what was there before stays (Alt+C)")
+        self.four_views = QCheckBox("Four views")
+        self.four_views.setToolTip(
+            "The mean over the image and its three mirror images: steadier, at three to four times the time"
+        )
+        self.four_views.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.progress = QProgressBar()
         self.progress.setTextVisible(True)
         self.progress.hide()
@@ -27,7 +32,7 @@ class LocalizeSection(Section):
         self.caution = Message()
         self.bars = ClassBars()
         self.change = note()
-        self.body.addLayout(row(self.run_button, self.cancel_button))
+        self.body.addLayout(row(self.run_button, self.cancel_button, self.four_views))
         self.body.addWidget(self.progress)
         self.body.addWidget(self.status)
         self.body.addWidget(self.caution)
@@ -35,6 +40,8 @@ class LocalizeSection(Section):
         self.body.addWidget(self.change)
         self.run_button.clicked.connect(lambda: controller.run())
         self.cancel_button.clicked.connect(lambda: controller.cancel())
+        self.four_views.toggled.connect(lambda checked: session.choose_views(4 if checked else 1))
+        session.views_changed.connect(self._show_views)
         controller.changed.connect(self._refresh)
         controller.progressed.connect(self._on_progress)
         controller.finished.connect(lambda record: self._show(session.record))
@@ -43,7 +50,11 @@ class LocalizeSection(Section):
         session.catalogue_changed.connect(lambda catalogue: self._refresh())
         session.images_changed.connect(self._refresh)
         self._refresh()
+        self._show_views(session.views)
         self._show(session.record)
+
+    def _show_views(self, views: int) -> None:
+        self.four_views.setChecked(views > 1)
 
     def _refresh(self) -> None:
         running, obstacle = self._controller.running, self._controller.obstacle
@@ -77,6 +88,6 @@ class LocalizeSection(Section):
         self.change.setText(change)
         self.change.setVisible(bool(change))
         if result is not None:
-            self.status.say(f"Localized with {result.model}", "good")
+            self.status.say(f"Localized with {result.maker}", "good")
         elif not self._controller.obstacle:
             self.status.clear()

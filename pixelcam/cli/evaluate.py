@@ -32,6 +32,7 @@ def evaluate(
     fold: options.Fold = 0,
     scheme: options.Scheme = "official",
     threshold: options.Threshold = None,
+    views: options.Views = 1,
     device: options.Device = "auto",
     teacher: Annotated[
         str | None,
@@ -77,6 +78,8 @@ def evaluate(
     Dice and IoU are at the model's own threshold, which was chosen on validation images, unless --threshold
     says otherwise; a teacher's are at 0.5.
     """
+    if teacher is not None and views != 1:
+        raise ConfigError("--views is of the pixel head; average a teacher's maps with --teacher-flips.")
     to_file = json_file is not None and str(json_file) != "-"
     if json_file is not None and to_file:
         prepare_folder(json_file.parent)
@@ -86,7 +89,7 @@ def evaluate(
     from pixelcam.export.atomic import write_text
 
     images = open_dataset(dataset, root, split, fold, scheme)
-    localizer = pixelcam.load(model, device)
+    localizer = pixelcam.load(model, device, views=views)
     with show_progress() as sink:
         if teacher is None:
             figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()

@@ -29,6 +29,7 @@ def localize(
     model: options.Model = "starter",
     threshold: options.Threshold = None,
     mpp: options.PixelSize = None,
+    views: options.Views = 1,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -43,7 +44,7 @@ def localize(
     prepare_folder(out)
     import pixelcam
 
-    localizer = pixelcam.load(model, device)
+    localizer = pixelcam.load(model, device, views=views)
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with show_progress() as sink:

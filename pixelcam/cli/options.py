@@ -32,6 +32,12 @@ def _checked_pixel_size(value: float | None) -> float | None:
     return value
 
 
+def _checked_views(value: int) -> int:
+    if value not in (1, 4):
+        raise typer.BadParameter(f"{value} is neither 1 nor 4.")
+    return value
+
+
 Model = Annotated[
     str,
     typer.Option(
@@ -55,6 +61,14 @@ PixelSize = Annotated[
         "--mpp",
         callback=_checked_pixel_size,
         help="Micrometres per pixel of the images, where they do not say it or say it wrong.",
+    ),
+]
+Views = Annotated[
+    int,
+    typer.Option(
+        "--views",
+        callback=_checked_views,
+        help="1, or 4: the mean over an image and its mirror images, steadier, by four passes.",
     ),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is not there.")]

@@ -142,6 +142,7 @@ def localize(
     reviewer: Reviewer,
     model: options.Model = "starter",
     device: options.Device = "auto",
+    views: options.Views = 1,
     again: Annotated[bool, typer.Option("--again", help="Also those that have a map already.")] = False,
 ) -> None:
     """Localize the images of a project that have no map yet.
@@ -155,7 +156,7 @@ def localize(
         waiting = [entry for entry in project.images() if again or project.localization(entry.id) is None]
         import pixelcam
 
-        localizer = pixelcam.load(model, device) if waiting else None
+        localizer = pixelcam.load(model, device, views=views) if waiting else None
         for number, entry in enumerate(waiting, start=1):
             assert localizer is not None
             try:

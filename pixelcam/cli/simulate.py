@@ -35,6 +35,7 @@ def clicks(
     scheme: options.Scheme = "official",
     count: Annotated[int, typer.Option("--clicks", min=1, help="Clicks on each image, of both kinds.")] = 20,
     threshold: options.Threshold = None,
+    views: options.Views = 1,
     device: options.Device = "auto",
     json_file: Annotated[
         Path | None,
@@ -55,7 +56,7 @@ def clicks(
     from pixelcam.refine.oracle import simulate_clicks
 
     images = open_dataset(dataset, root, split, fold, scheme)
-    localizer = pixelcam.load(model, device)
+    localizer = pixelcam.load(model, device, views=views)
     with show_progress() as sink:
         result = simulate_clicks(localizer, images, count, threshold=threshold, on_event=sink)
     if json_file is not None and to_file:

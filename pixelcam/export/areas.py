@@ -106,7 +106,7 @@ def areas_of_map(localization: Localization, threshold: float | None = None) -> 
         model=localization.model.name,
         about={
             "threshold": float(chosen),
-            "model": {"name": localization.model.name, "sha256": localization.model.sha256},
+            "model": localization.model.to_json(),
             "classes": {name: float(p) for name, p in localization.classes.items()},
         },
     )

@@ -46,7 +46,7 @@ def write_map_zarr(path: str | Path, localization: Localization) -> Path:
     """
     about = {
         "threshold": float(localization.threshold),
-        "model": {"name": localization.model.name, "sha256": localization.model.sha256},
+        "model": localization.model.to_json(),
         "classes": {name: float(p) for name, p in localization.classes.items()},
     }
     values = np.asarray(localization.foreground, np.float32)

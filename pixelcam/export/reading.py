@@ -59,7 +59,7 @@ def read_localization(summary: str | Path) -> Localization:
             classes={str(name): float(p) for name, p in values["classes"].items()},
             foreground=foreground,
             threshold=float(values["threshold"]),
-            model=ModelRef(str(model["name"]), str(model["sha256"])),
+            model=ModelRef(str(model["name"]), str(model["sha256"]), int(model.get("views", 1))),
             scale=(scale[0], scale[1]),
             translate=(translate[0], translate[1]),
             refined=int(values.get("refined", 0)),

@@ -40,12 +40,13 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
     -------
     dict
         ``classes`` (name to probability), ``predicted``, ``threshold``, ``foreground_fraction`` (share of
-        pixels at or above the threshold), ``model`` (``name``, ``sha256``), ``image`` (``width``,
-        ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None) and ``fg`` (``file``;
-        ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel (0, 0) in level-0
-        pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was refitted, is
-        there only where the map is not the model's own; ``familiarity``, between 0 and 1, only where the
-        model can tell; and ``caution``, a line for people, where the image is unlike the training images.
+        pixels at or above the threshold), ``model`` (``name``, ``sha256``, and ``views`` where not 1),
+        ``image`` (``width``, ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None) and
+        ``fg`` (``file``; ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel
+        (0, 0) in level-0 pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was
+        refitted, is there only where the map is not the model's own; ``familiarity``, between 0 and 1, only
+        where the model can tell; and ``caution``, a line for people, where the image is unlike the training
+        images.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
     known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
@@ -56,7 +57,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         "predicted": localization.predicted,
         "threshold": float(chosen),
         "foreground_fraction": float(localization.foreground_fraction(chosen)),
-        "model": {"name": localization.model.name, "sha256": localization.model.sha256},
+        "model": localization.model.to_json(),
         "image": {
             "width": int(localization.width),
             "height": int(localization.height),

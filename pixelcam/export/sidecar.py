@@ -112,7 +112,8 @@ class SeedSidecar:
 
     def to_json(self) -> str:
         """Return the sidecar as JSON text."""
-        values = {"version": VERSION, "labels": dict(LABELS), **asdict(self)}
+        model = None if self.model is None else self.model.to_json()
+        values = {"version": VERSION, "labels": dict(LABELS), **asdict(self), "model": model}
         return json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -13,10 +13,26 @@ UNFAMILIAR = 0.5
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Which model made a result: its name and the sha256 of its file."""
+    """Which model made a result, and how it looked.
+
+    Attributes
+    ----------
+    name
+        Its own name.
+    sha256
+        Of its file.
+    views
+        How many mirrored views of the image the result is the mean of, 1 or 4.
+    """
 
     name: str
     sha256: str
+    views: int = 1
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return what files tell of it: the views only where they are several."""
+        several = {"views": self.views} if self.views != 1 else {}
+        return {"name": self.name, "sha256": self.sha256, **several}
 
 
 @dataclass(frozen=True)

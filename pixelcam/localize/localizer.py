@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelcam.errors import CancelledError, ImageError
+from pixelcam.errors import CancelledError, ConfigError, ImageError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.tiles import Tile, plan_tiles
@@ -21,14 +21,14 @@ from pixelcam.model.checkpoint import ModelCard, file_sha256, load_checkpoint
 from pixelcam.model.device import device_memory_guard, free_device_memory, resolve_device
 from pixelcam.model.encoder import FINAL
 from pixelcam.model.familiarity import towards_chance
-from pixelcam.model.geometry import resize_map
+from pixelcam.model.geometry import MIRRORINGS, resize_map
 from pixelcam.model.heads import Pooled, class_probabilities
-from pixelcam.model.network import Part, PixelCAM, Prediction, foreground_probability
+from pixelcam.model.network import Part, PixelCAM, foreground_probability
 from pixelcam.model.registry import resolve_model
 from pixelcam.slides import Slide, open_slide
 
-P = TypeVar("P", Prediction, Part)
-
+VIEWS = (1, 4)
+"""From how many mirrored views a model can localize."""
 CORE = 768
 CONTEXT = 128
 ASSUMED_MPP = 0.5
@@ -65,14 +65,21 @@ class Localizer:
     card
         The checkpoint's metadata.
     model
-        Its name and sha256.
+        Its name and sha256, and from how many mirrored views it localizes.
     """
 
     def __init__(self, network: PixelCAM, card: ModelCard, model: ModelRef, device: torch.device) -> None:
+        if model.views not in VIEWS:
+            raise ConfigError(f"A model looks at 1 or 4 mirrored views of an image, not at {model.views}.")
         self.network = network.eval().to(device)
         self.card = card
         self.model = model
         self.device = device
+
+    @property
+    def mirrorings(self) -> tuple[tuple[int, ...], ...]:
+        """The axes of images (n, c, h, w) along which each of its views is turned; none first."""
+        return MIRRORINGS[: self.model.views]
 
     def localize(
         self,
@@ -181,7 +188,7 @@ class Localizer:
         if pooled is None:
             raise ValueError("an image has at least one tile")
         on_event(Event("done", stage="localize"))
-        return Seen(self._class_logits(pooled), grid, means / cells)
+        return Seen(self._class_logits(pooled)[0], grid, means / cells)
 
     def predict_batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Classify a batch of images of the model's input size, as the evaluation protocol does.
@@ -196,25 +203,20 @@ class Localizer:
         class_probabilities, foreground
             (n, classes) and (n, s, s) float32.
         """
-        class_logits, pixel_logits = self._forward(
-            torch.from_numpy(np.ascontiguousarray(images)), self.network
-        )
+        part = self._forward(torch.from_numpy(np.ascontiguousarray(images)))
+        class_logits = self._class_logits(part.pooled)
         stride = self.network.pixel_head.stride
         size = (images.shape[1], images.shape[2])
         maps = [
             resize_map(each, size, (1 / stride, 1 / stride)).clamp_(0, 1).numpy()
-            for each in foreground_probability(pixel_logits).cpu()
+            for each in foreground_probability(part.pixel_logits).cpu()
         ]
         probabilities = class_probabilities(class_logits.float(), self.card.multi_label)
-        return probabilities.cpu().numpy(), np.stack(maps)
+        return probabilities.numpy(), np.stack(maps)
 
     def mean_features(self, images: NDArray[np.uint8]) -> Tensor:
         """Return what familiarity is judged by, (n, `PixelCAM.measured`), of whole images (n, h, w, 3)."""
-        part = self._forward(
-            torch.from_numpy(np.ascontiguousarray(images)),
-            lambda inputs: self.network.forward_part(inputs, (0, None), (0, None)),
-        )
-        return part.means.cpu().double()
+        return self._forward(torch.from_numpy(np.ascontiguousarray(images))).means.cpu().double()
 
     def release(self) -> None:
         """Move the network off the device and give its memory back; it returns at the next use."""
@@ -228,10 +230,7 @@ class Localizer:
         padded = np.pad(pixels, ((0, -height % step), (0, -width % step), (0, 0)), mode="symmetric")
         stride = int(self.network.encoder.info.grid(FINAL).stride)
         rows, columns = (_own_cells(tile, axis, stride) for axis in (0, 1))
-        part = self._forward(
-            torch.from_numpy(padded)[None],
-            lambda images: self.network.forward_part(images, rows, columns),
-        )
+        part = self._forward(torch.from_numpy(padded)[None], rows, columns)
         # In double precision, so that many tiles add up as well as few.
         pooled = Pooled(*(value.cpu().double() for value in part.pooled))
         cells = math.prod(
@@ -243,14 +242,21 @@ class Localizer:
     def _class_logits(self, pooled: Pooled) -> Tensor:
         with torch.inference_mode():
             on_device = Pooled(*(value.float().to(self.device) for value in pooled))
-            logits: Tensor = self.network.image_head.logits(on_device)[0]
+            logits: Tensor = self.network.image_head.logits(on_device)
             return logits.cpu().double()
 
-    def _forward(self, images: Tensor, run: Callable[[Tensor], P]) -> P:
+    def _forward(
+        self,
+        images: Tensor,
+        rows: tuple[int, int | None] = (0, None),
+        columns: tuple[int, int | None] = (0, None),
+    ) -> Part:
+        """Return what all views of uint8 images (n, h, w, 3) give, see `PixelCAM.forward_views`."""
         with device_memory_guard("choose the device cpu, or close other programs that use it"):
             self.network.to(self.device)  # outside of inference mode, or it could never be trained again
             with torch.inference_mode():
-                found = run(normalise(images.to(self.device), self.card))
+                inputs = normalise(images.to(self.device), self.card)
+                found = self.network.forward_views(inputs, rows, columns, self.mirrorings)
         if not torch.isfinite(found.pixel_logits).all():
             raise ImageError(
                 f"The model {self.model.name} gives values that are not numbers on this image; "
@@ -271,7 +277,7 @@ def standardise(images: Tensor, card: ModelCard) -> Tensor:
     return (images - mean) / std
 
 
-def load(model: str | Path = "starter", device: str = "auto") -> Localizer:
+def load(model: str | Path = "starter", device: str = "auto", *, views: int = 1) -> Localizer:
     """Load a model by name, file or hub id.
 
     Parameters
@@ -280,10 +286,14 @@ def load(model: str | Path = "starter", device: str = "auto") -> Localizer:
         See `pixelcam.model.resolve_model`.
     device
         See `pixelcam.model.resolve_device`.
+    views
+        1, or 4 for the mean over an image and its three mirror images: steadier maps by four passes.
 
     Raises
     ------
     ModelNotFoundError, CheckpointError, DeviceError
+    ConfigError
+        There is no such number of views.
 
     Examples
     --------
@@ -295,7 +305,7 @@ def load(model: str | Path = "starter", device: str = "auto") -> Localizer:
     chosen = resolve_device(device)
     path = resolve_model(model)
     network, card = load_checkpoint(path)
-    return Localizer(network, card, ModelRef(card.name, file_sha256(path)), chosen)
+    return Localizer(network, card, ModelRef(card.name, file_sha256(path), views), chosen)
 
 
 def _as_slide(image: NDArray[Any] | Slide | str | Path) -> Slide:

@@ -15,6 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""The axes of images (n, c, h, w) along which each of their four mirrored views is turned; none first."""
+
 
 class Grid(NamedTuple):
     """Cell i of the grid is centred at ``offset + stride * i``, in pixels."""

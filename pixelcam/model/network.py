@@ -213,6 +213,39 @@ class PixelCAM(nn.Module):
         pooled = self.image_head.pool(_cut(final, rows, columns))
         return Part(pooled, torch.cat(means, dim=1), pixel_logits)
 
+    def forward_views(
+        self,
+        images: Tensor,
+        rows: tuple[int, int | None],
+        columns: tuple[int, int | None],
+        mirrorings: Sequence[tuple[int, ...]],
+    ) -> Part:
+        """Return what `forward_part` gives of several mirrored views of images together.
+
+        The image head pools the positions of all views; features and pixel logits are their means.
+
+        Parameters
+        ----------
+        images, rows, columns
+            As for `forward_part`, of the images as they are.
+        mirrorings
+            The axes along which each view is turned, see `pixelcam.model.geometry.MIRRORINGS`.
+        """
+        stride = int(self.encoder.info.grid(FINAL).stride)
+        pooled: Pooled | None = None
+        means, logits = [], []
+        for axes in mirrorings:
+            there = [
+                _mirrored(part, images.shape[axis] // stride) if axis in axes else part
+                for axis, part in ((2, rows), (3, columns))
+            ]
+            seen = self.forward_part(images.flip(axes), *there)
+            pooled = seen.pooled if pooled is None else self.image_head.merge(pooled, seen.pooled)
+            means.append(seen.means)
+            logits.append(seen.pixel_logits.flip(axes))
+        assert pooled is not None
+        return Part(pooled, torch.stack(means).mean(dim=0), torch.stack(logits).mean(dim=0))
+
     def _final_and_pixels(
         self, images: Tensor, works: Sequence[Callable[[Tensor], Tensor]]
     ) -> tuple[Tensor, Tensor]:
@@ -240,6 +273,12 @@ class PixelCAM(nn.Module):
     def stride(self) -> int:
         """What image sides must be divisible by."""
         return self.encoder.info.step
+
+
+def _mirrored(part: tuple[int, int | None], size: int) -> tuple[int, int]:
+    """Return first and last (excluded) cell of a part of `size` cells as they lie in the mirror image."""
+    first, last = part
+    return size - (size if last is None else last), size - first
 
 
 def _cut(

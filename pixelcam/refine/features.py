@@ -18,13 +18,11 @@ from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, ne
 from pixelcam.localize.localizer import Localizer, normalise
 from pixelcam.localize.tiles import Tile
 from pixelcam.model.device import device_memory_guard
-from pixelcam.model.geometry import Grid
+from pixelcam.model.geometry import MIRRORINGS, Grid
 from pixelcam.slides import Slide
 
-MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
-"""The axes of (n, c, h, w) along which the field is mirrored for each of its views."""
 MOST_MIRRORED_TILES = 4
-"""A field of more tiles is seen once only: what mirroring brings is not worth its time there."""
+"""A field of more tiles is seen once only, unless the localizer is one of four views: it takes its time."""
 IN_MEMORY = 512 * 2**20
 """Bytes of one field's features that are kept in memory; more of them lie in a file."""
 MOST_BYTES = 8 * 2**30
@@ -81,8 +79,8 @@ def extract_features(
 ) -> FieldFeatures:
     """Run the encoder over an image and keep what the pixel head classifies.
 
-    Small fields are seen four times, mirrored along each axis: features and logits are the means, which
-    are steadier than those of one view.
+    Small fields are seen four times, mirrored along each axis, whatever the localizer's own views:
+    features and logits are the means, which are steadier than those of one view.
 
     Parameters
     ----------
@@ -116,7 +114,7 @@ def extract_features(
     looked_at = sum(math.prod(np.subtract(tile.core_stop, tile.core_start).tolist()) for tile in tiles)
     maps = _make_maps(localizer, working.shape, looked_at, scratch, in_memory)
     prior = torch.zeros([math.ceil(side / head.stride) for side in working.shape])
-    views = MIRRORINGS if len(tiles) <= MOST_MIRRORED_TILES else MIRRORINGS[:1]
+    views = MIRRORINGS if len(tiles) <= MOST_MIRRORED_TILES else localizer.mirrorings
     on_event(Event("started", stage="features", total=len(tiles)))
     for index, tile in enumerate(tiles):
         if should_stop() is not Stop.NO:

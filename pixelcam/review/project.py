@@ -132,7 +132,7 @@ class Project(OpenProject):
         found = None if row is None else read_first_map(first_map_path(self.folder, id), row["map"])
         if row is None or found is None:
             return None
-        return FirstMap(found, row["threshold"], ModelRef(row["model_name"], row["model"]))
+        return FirstMap(found, row["threshold"], records.model_of(row))
 
     def localization(self, id: int) -> Localization | None:
         """Return the latest localization, None where there is none, or its map is gone: localize again."""
@@ -150,7 +150,7 @@ class Project(OpenProject):
             classes=entry.classes,
             foreground=foreground,
             threshold=row["threshold"],
-            model=ModelRef(row["model_name"], row["model"]),
+            model=records.model_of(row),
             scale=(row["scale_y"], row["scale_x"]),
             translate=(row["translate_y"], row["translate_x"]),
             familiarity=row["familiarity"],

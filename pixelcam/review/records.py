@@ -13,7 +13,7 @@ from pixelcam.review.journal import local_time, now
 _ENTRIES = """
 SELECT i.*, coalesce(j.status, 'to do') AS status, j.label, coalesce(j.note, '') AS note,
     coalesce(j.seconds, 0) AS seconds, j.threshold,
-    l.classes, l.model, l.model_name, l.uncertainty, l.familiarity, l.time AS localized,
+    l.classes, l.model, l.model_name, l.views, l.uncertainty, l.familiarity, l.time AS localized,
     coalesce(s.foreground, 0) AS foreground, coalesce(s.background, 0) AS background
 FROM images i
 LEFT JOIN judgements j ON j.image = i.id AND j.reviewer = :reviewer
@@ -53,13 +53,18 @@ def _entry(row: sqlite3.Row) -> ImageEntry:
         seconds=row["seconds"],
         threshold=row["threshold"],
         classes=json.loads(row["classes"]) if row["classes"] else {},
-        model=ModelRef(row["model_name"], row["model"]) if row["model"] else None,
+        model=model_of(row) if row["model"] else None,
         uncertainty=row["uncertainty"],
         familiarity=row["familiarity"],
         localized=local_time(row["localized"]) if row["localized"] else None,
         foreground=row["foreground"],
         background=row["background"],
     )
+
+
+def model_of(localization: sqlite3.Row) -> ModelRef:
+    """Return which model made a localization, and from how many views."""
+    return ModelRef(localization["model_name"], localization["model"], localization["views"])
 
 
 def reviewer_id(connection: sqlite3.Connection, name: str) -> int | None:
@@ -153,8 +158,8 @@ def add_localization(
     """Note a localization whose map is in the image's folder under `map_name`."""
     connection.execute(
         "INSERT INTO localizations (image, reviewer, time, model, model_name, classes, threshold, "
-        "uncertainty, familiarity, scale_y, scale_x, translate_y, translate_x, map) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "uncertainty, familiarity, views, scale_y, scale_x, translate_y, translate_x, map) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             image,
             reviewer,
@@ -165,6 +170,7 @@ def add_localization(
             float(found.threshold),
             float(uncertainty),
             found.familiarity,
+            found.model.views,
             *(float(value) for value in (*found.scale, *found.translate)),
             map_name,
         ),

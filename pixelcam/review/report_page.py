@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from pixelcam.localize.localization import ModelRef
 from pixelcam.review.agreement import Agreement
 from pixelcam.review.entries import STATUSES, ImageEntry
 from pixelcam.review.report import Judgement, Outlines, Picture, Report
@@ -280,17 +281,24 @@ def _provenance(report: Report) -> str:
 def _models(report: Report) -> str:
     if not report.models:
         return "<p>No model was used.</p>"
-    used = Counter(one.entry.model.sha256 for one in report.pictures if one.entry.model is not None)
+    used = Counter(one.entry.model for one in report.pictures)
     rows = [
         (
             escape(model.name),
             f"<code>{escape(model.sha256)}</code>",
-            str(used[model.sha256]),
+            _counted(used, model.sha256),
             f"{model.first_used:%Y-%m-%d %H:%M}",
         )
         for model in report.models
     ]
     return _table(("Model", "SHA-256 of its file", "Latest maps", "First used"), rows, (2,))
+
+
+def _counted(used: Counter[ModelRef | None], sha256: str) -> str:
+    """Say how many maps a model made, and how many of them from several views."""
+    counts = {one.views: count for one, count in used.items() if one is not None and one.sha256 == sha256}
+    several = [f"{count} from {views} views" for views, count in sorted(counts.items()) if views > 1]
+    return " ".join([str(sum(counts.values())), *(f"({each})" for each in several)])
 
 
 def _runs(report: Report) -> str:

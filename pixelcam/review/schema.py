@@ -116,14 +116,15 @@ CREATE TABLE events (
 """
 
 _FAMILIARITY = "ALTER TABLE localizations ADD COLUMN familiarity REAL"
+_VIEWS = "ALTER TABLE localizations ADD COLUMN views INTEGER NOT NULL DEFAULT 1"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FAMILIARITY)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FAMILIARITY, _VIEWS)
 """The script that leads from version n to version n + 1, n being its index."""
-
 
 _SHOWN: tuple[str, ...] = (
     "",
-    "CREATE TEMP VIEW localizations AS SELECT *, NULL AS familiarity FROM main.localizations",
+    "CREATE TEMP VIEW localizations AS SELECT *, NULL AS familiarity, 1 AS views FROM main.localizations",
+    "CREATE TEMP VIEW localizations AS SELECT *, 1 AS views FROM main.localizations",
 )
 """What lets a connection read tables of version n, n being its index, as those of the newest."""
 
@@ -174,5 +175,5 @@ def show_as_newest(connection: sqlite3.Connection, version: int) -> None:
     Nothing of it is on the disk but for this connection.
     """
     connection.execute("PRAGMA temp_store = MEMORY")
-    for step in _SHOWN[version:]:
-        connection.execute(step)
+    if version < len(_SHOWN):
+        connection.execute(_SHOWN[version])

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL
-from pixelcam.model.geometry import Grid, interpolation_matrix
+from pixelcam.model.geometry import MIRRORINGS, Grid, interpolation_matrix
 from pixelcam.model.network import PixelCAM
 from pixelcam.teachers.attention import attention_map, check_attention
 from pixelcam.teachers.maps import (
@@ -124,7 +124,7 @@ class Teacher:
         total = torch.zeros(len(images), *size, device=images.device)
         for scale in self.scales:
             scaled = _rescale(images, scale, network.stride)
-            for axes in ((), (2,), (3,), (2, 3)) if self.flips else ((),):
+            for axes in MIRRORINGS if self.flips else MIRRORINGS[:1]:
                 flipped = torch.flip(scaled, axes) if axes else scaled
                 for found in self._one_pass(network, flipped, labels, size):
                     total += torch.flip(found, [axis - 1 for axis in axes]) if axes else found

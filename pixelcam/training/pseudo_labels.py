@@ -21,6 +21,7 @@ from pixelcam.events import Event, EventSink, Stop, StopCheck
 from pixelcam.export.atomic import atomic_path
 from pixelcam.localize.localizer import standardise
 from pixelcam.model.checkpoint import ModelCard
+from pixelcam.model.geometry import MIRRORINGS
 from pixelcam.model.network import PixelCAM
 from pixelcam.teachers.eigen import NEUTRAL, SPREAD, eigen_maps, on_scale, pooled
 from pixelcam.teachers.maps import EIGEN
@@ -170,7 +171,7 @@ class PseudoLabels:
 def _mirrored_odds(network: PixelCAM, images: Tensor) -> Tensor:
     """Return the mean log-odds (n, h, w) over an image's four mirror images."""
     found = []
-    for axes in ((), (2,), (3,), (2, 3)):
+    for axes in MIRRORINGS:
         logits = network(torch.flip(images, axes)).pixel_logits.float()
         found.append(torch.flip(logits[:, 1:] - logits[:, :1], axes)[:, 0])
     return torch.stack(found).mean(dim=0)

@@ -112,6 +112,17 @@ def test_commands_are_what_a_person_types(places):
     assert places.resolve(evaluate, places.work / "r.json")[-1] == str(places.work / "r.json")
 
 
+def test_a_row_of_four_views_measures_the_run_of_the_row_of_one():
+    rows = (Row("once"), Row("steady", views=4))
+    once, steady = Plan("quick", rows, folds={"glas": 1, "ebhi": 0}).cells()
+    assert once.run == steady.run
+    measured = [
+        evaluate_command(each, "B-LOC", "glas", "valcl", fold=0, scheme="official") for each in (once, steady)
+    ]
+    assert "--views" not in measured[0]
+    assert measured[1][measured[1].index("--views") + 1] == "4"
+
+
 @pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
 def test_every_setting_of_every_row_is_one_that_training_takes(plan):
     for cell in plan.cells():

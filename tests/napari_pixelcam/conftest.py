@@ -23,7 +23,7 @@ from tests.napari_pixelcam.helpers import Bench, FakeLocalizer, Work, tissue
 def fake(monkeypatch, user_folder):
     """Replace the models by one that needs no network; its attributes set what it does."""
     localizer = FakeLocalizer()
-    monkeypatch.setattr(backend, "_load", lambda model, device: localizer)
+    monkeypatch.setattr(backend, "_load", localizer.taken)
     monkeypatch.setattr(backend, "digest", lambda model: "0" * 64)
     monkeypatch.setattr(
         backend, "read_catalogue", lambda: backend.Catalogue(("tiny",), ("auto", "cpu"), Path(user_folder))

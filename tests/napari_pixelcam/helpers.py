@@ -42,6 +42,12 @@ class FakeLocalizer:
         self.familiarity = None
         self.sha256 = "0" * 64
         self.on_step = lambda step: None
+        self.choice = None
+
+    def taken(self, choice):
+        """Stand in for the one that loads the choice."""
+        self.choice = choice
+        return self
 
     def localize(self, slide, *, on_event, should_stop):
         for step in range(1, self.steps + 1):
@@ -62,7 +68,7 @@ class FakeLocalizer:
             classes={"benign": 0.3, "malignant": 0.7},
             foreground=scores,
             threshold=0.4,
-            model=ModelRef("tiny", self.sha256),
+            model=ModelRef("tiny", self.sha256, self.choice.views),
             scale=(float(k), float(k)),
             translate=((k - 1) / 2, (k - 1) / 2),
             familiarity=self.familiarity,

@@ -67,6 +67,22 @@ def test_localize_with_a_real_model_shows_classes_and_aligned_maps(open_dock, ti
     assert "Localized with tiny" in dock.localize.status.text
 
 
+def test_the_box_for_four_views_is_used_by_the_next_localization(open_dock, tiny, qtbot):
+    viewer, dock = open_dock(SCALED)
+    box = dock.localize.four_views
+    assert not box.isChecked()
+    localize(qtbot, dock)
+    once = viewer.layers["tissue · foreground"].data.copy()
+    box.click()
+    assert box.isChecked()
+    localize(qtbot, dock)
+    steady = viewer.layers["tissue · foreground"].data
+    assert not np.array_equal(once, steady)
+    assert "Localized with tiny, 4 views" in dock.localize.status.text
+    dock.session.choose_views(1)
+    assert not box.isChecked()
+
+
 def test_sliding_the_threshold_turns_the_map_into_a_region_live(open_dock, fake, qtbot):
     viewer, dock = open_dock(IMAGE)
     localize(qtbot, dock)

@@ -35,6 +35,23 @@ def test_localizing_again_renews_the_same_layers_in_place(bench, fake):
     assert "changed side" in describe_change(bench.record)
 
 
+def test_four_views_are_taken_told_and_kept_apart_from_one(bench, fake):
+    bench.localize.run()
+    assert fake.choice == ("tiny", "auto", 1)
+    assert bench.record.result.maker == "tiny"
+    bench.session.choose_views(4)
+    assert bench.record.result.maker == "tiny", "nothing is made until it is asked for"
+    fake.tilt = 0.2
+    bench.localize.run()
+    assert fake.choice == ("tiny", "auto", 4)
+    assert bench.record.result.maker == "tiny, 4 views"
+    assert describe_change(bench.record).startswith("Since tiny: ")
+    fake.tilt = 0.0
+    bench.session.choose_views(1)
+    bench.localize.run()
+    assert describe_change(bench.record).startswith("Since tiny, 4 views: ")
+
+
 def test_a_deleted_map_comes_back(bench):
     bench.localize.run()
     bench.viewer.layers.remove(bench.layer("foreground"))

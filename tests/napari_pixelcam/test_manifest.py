@@ -9,6 +9,8 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_pixelcam
+from napari_pixelcam.background import Immediate
+from napari_pixelcam.controllers.session import Session
 from napari_pixelcam.preferences import Preferences, load_preferences
 
 MANIFEST = Path(napari_pixelcam.__file__).with_name("napari.yaml")
@@ -70,15 +72,19 @@ def test_the_sample_opens_as_a_colour_image(plugin, npe2pm):
 
 
 def test_preferences_have_the_manifests_defaults_and_are_read_back(plugin, plugin_settings):
+    from napari.components import ViewerModel
     from napari.settings import get_plugin_settings
 
     assert load_preferences() == Preferences()
     settings = get_plugin_settings("napari-pixelcam")
     settings.seeds.brush_size = 21
     settings.localize.device = "cpu"
+    settings.localize.four_views = True
     settings.seeds.folder = "~/seeds"
     read = load_preferences()
     assert (read.brush_size, read.device, read.seeds_folder) == (21, "cpu", Path("~/seeds").expanduser())
+    assert Session(ViewerModel(), Immediate(), Preferences()).views == 1
+    assert Session(ViewerModel(), Immediate(), read).views == 4
 
 
 def test_without_the_manifest_the_defaults_hold(npe2pm, plugin_settings):

@@ -51,7 +51,7 @@ class FakeRefiner:
 def refiners(bench, monkeypatch):
     made = []
 
-    def extract(self, slide, model, device, *, should_stop):
+    def extract(self, slide, choice, *, should_stop):
         made.append(FakeRefiner(slide))
         return made[-1]
 
@@ -180,6 +180,23 @@ def test_features_used_longest_ago_make_room_and_come_back(bench, live, refiners
     paint(bench)
     assert len(refiners) == 3
     assert live.state.refined
+
+
+def test_the_features_are_seen_from_as_many_views_as_the_map(bench, monkeypatch):
+    choices = []
+
+    def extract(self, slide, choice, *, should_stop):
+        choices.append(choice)
+        return FakeRefiner(slide)
+
+    monkeypatch.setattr(backend.Localizers, "refiner", extract)
+    controller = RefineController(bench.session)
+    bench.session.choose_views(4)
+    bench.localize.run()
+    bench.session.choose_views(1)
+    controller.renew()
+    paint(bench)
+    assert choices == [("tiny", "auto", 4)]
 
 
 def test_what_cannot_be_refined_says_so_and_stays_paintable(bench, monkeypatch):

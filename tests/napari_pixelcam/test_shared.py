@@ -26,7 +26,7 @@ class Shared(Work):
         self.shared = SharedSeedsController(self.session, self.refine, self.workbench)
         self.shared.progressed.connect(self.progress.append)
 
-    def extract(self, slide, model, device, *, should_stop):
+    def extract(self, slide, choice, *, should_stop):
         self.extracted.append(slide.name)
         return FakeRefiner(slide)
 
@@ -134,7 +134,7 @@ def test_another_model_of_the_same_name_is_not_taken_for_it(work, monkeypatch):
 
 
 def test_reading_stops_when_asked_and_goes_on_from_there(work):
-    def extract(slide, model, device, *, should_stop):
+    def extract(slide, choice, *, should_stop):
         if slide.name == "image-3":
             work.shared.stop()
         work.extracted.append(slide.name)

@@ -176,6 +176,20 @@ def test_going_back_in_the_history_is_a_save_and_one_undo_step(work):
     np.testing.assert_array_equal(work.project.seeds(1), second)
 
 
+def test_a_map_from_one_view_is_made_again_from_four_but_not_the_other_way_round(work, fake):
+    work.workbench.localize_all()
+    work.session.choose_views(4)
+    fake.tilt = 0.2
+    work.workbench.localize_all()
+    assert work.told[-1] == ("good", "4 images localized with tiny.")
+    assert {entry.model.views for entry in work.workbench.entries} == {4}
+    assert work.record.result.maker == "tiny, 4 views", "the map on the screen is renewed too"
+    work.session.choose_views(1)
+    work.workbench.localize_all()
+    assert work.told[-1] == ("good", "0 images localized with tiny; 4 had its map already.")
+    assert {entry.model.views for entry in work.workbench.entries} == {4}
+
+
 def test_all_images_are_localized_and_then_the_least_certain_comes_first(work, fake):
     work.workbench.localize_all()
     entries = work.workbench.listed

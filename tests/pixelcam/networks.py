@@ -39,11 +39,11 @@ def linearised(network):
     return network.eval()
 
 
-def made_localizer(encoder="test_efficientnet", change=lambda network: network, **card):
+def made_localizer(encoder="test_efficientnet", change=lambda network: network, views=1, **card):
     torch.manual_seed(0)
     described = ModelCard(**{"encoder": encoder, "classes": ("dark", "bright"), "input_size": 64, **card})
     network = change(described.build())
-    return Localizer(network, described, ModelRef("made", "00" * 32), torch.device("cpu"))
+    return Localizer(network, described, ModelRef("made", "00" * 32, views), torch.device("cpu"))
 
 
 def louder(network):

@@ -57,6 +57,17 @@ def test_the_figures_go_to_a_file_under_their_names(evaluate, tmp_path):
     assert figures["threshold"] == 0.5, "the model's own, chosen on validation images"
 
 
+def test_four_views_are_other_figures_and_are_not_of_a_teacher(evaluate, tmp_path):
+    figures = []
+    for views in (1, 4):
+        assert evaluate("--views", views, "--json", tmp_path / "figures.json").code == 0
+        figures.append(json.loads((tmp_path / "figures.json").read_text())["class_ece"])
+    assert figures[0] != figures[1]
+    ending = evaluate("--views", 4, "--teacher", "cam")
+    assert (ending.code, ending.out) == (1, "")
+    assert "--teacher-flips" in ending.err
+
+
 def test_another_threshold_is_used_and_said(evaluate, tmp_path):
     assert evaluate("--json", tmp_path / "f.json", "--threshold", 0).code == 0
     figures = json.loads((tmp_path / "f.json").read_text())

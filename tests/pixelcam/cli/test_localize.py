@@ -12,6 +12,7 @@ from PIL import Image
 import pixelcam
 from pixelcam.cli.inputs import gather_images
 from pixelcam.errors import DeviceError
+from pixelcam.export.reading import read_localization
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ def test_the_three_files_keep_the_contract(command, localize, tiny_model, tissue
     assert summary["image"] == {"width": 80, "height": 48, "mpp": None}
     assert summary["fg"] == {"file": "tissue.fg.ome.tif", "scale": [1.0, 1.0], "translate": [0.0, 0.0]}
     assert json.loads((out / "tissue.geojson").read_text())["type"] == "FeatureCollection"
+
+
+def test_the_number_of_views_is_used_and_told(command, localize, tiny_model, tissue, tmp_path):
+    options = ("--model", tiny_model, "--device", "cpu")
+    assert localize(tissue).code == 0
+    assert command("localize", tissue, *options, "--out", tmp_path / "four", "--views", 4).code == 0
+    maps = [tifffile.imread(tmp_path / name / "tissue.fg.ome.tif") for name in ("out", "four")]
+    assert not np.array_equal(*maps)
+    summary = json.loads((tmp_path / "four" / "tissue.json").read_text())
+    assert set(summary["model"]) == {"name", "sha256", "views"}
+    assert summary["model"]["views"] == 4
+    assert read_localization(tmp_path / "four" / "tissue.json").model.views == 4
+    assert read_localization(tmp_path / "out" / "tissue.json").model.views == 1
+    ending = command("localize", tissue, *options, "--out", tmp_path / "two", "--views", 2)
+    assert ending.code == 2
+    assert "2 is neither 1 nor 4" in ending.err
+    assert not (tmp_path / "two").exists()
 
 
 def test_a_pixel_size_that_is_told_is_used_and_kept(command, tiny_model, tissue, tmp_path):

@@ -84,6 +84,14 @@ def test_localize_fills_what_is_missing_and_no_more(command, folder, tiny_model,
         assert project.localization(project.images()[0].id).foreground.shape == (64, 80)
 
 
+def test_a_project_is_localized_again_from_four_views(command, folder, tiny_model):
+    options = ("--model", tiny_model, "--reviewer", "Ann")
+    assert command("review", "localize", folder, *options).code == 0
+    assert {row["model"]["views"] for row in listed(command, folder)} == {1}
+    assert command("review", "localize", folder, *options, "--views", 4, "--again").code == 0
+    assert {row["model"]["views"] for row in listed(command, folder)} == {4}
+
+
 def test_an_image_that_is_gone_does_not_stop_the_others(command, folder, tiny_model, images, tmp_path):
     (images / "one.png").rename(tmp_path / "moved.png")
     ending = command("review", "localize", folder, "--model", tiny_model, "--reviewer", "Ann")

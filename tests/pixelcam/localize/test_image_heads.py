@@ -58,14 +58,15 @@ def in_tiles_and_whole(localizer, image, monkeypatch):
     return tiled, localizer.localize(image)
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize(("multi_label", "views"), [(False, 1), (True, 1), (False, 4)])
 @pytest.mark.parametrize("head", sorted(IMAGE_HEADS))
 def test_the_classes_of_tiles_are_those_of_the_whole_where_features_are_equal(
-    head, multi_label, large, monkeypatch
+    head, multi_label, views, large, monkeypatch
 ):
     localizer = made_localizer(
         "test_resnet",
         patchwise,
+        views,
         classes=("a", "b", "c"),
         mpp=0.5,
         image_head=head,

@@ -96,10 +96,13 @@ def test_features_of_some_tiles_are_standardised_over_them_and_take_their_room_o
         extract_features(shallow, slide)
 
 
-def test_without_labels_the_map_is_the_models_own(shallow, slide, monkeypatch):
+@pytest.mark.parametrize("views", [1, 4])
+def test_without_labels_the_map_is_the_models_own(shallow, slide, views, monkeypatch):
     monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
-    found = Refiner(extract_features(shallow, slide)).refine(np.zeros(SHAPE, np.uint8))
-    np.testing.assert_allclose(found.foreground, shallow.localize(slide).foreground, atol=1e-5)
+    model = dataclasses.replace(shallow.model, views=views)
+    localizer = localizing.Localizer(shallow.network, shallow.card, model, shallow.device)
+    found = Refiner(extract_features(localizer, slide)).refine(np.zeros(SHAPE, np.uint8))
+    np.testing.assert_allclose(found.foreground, localizer.localize(slide).foreground, atol=1e-5)
     assert found.samples == 0
 
 

@@ -249,39 +249,48 @@ def test_an_older_project_is_brought_up_to_date_and_keeps_everything(painted, mo
             assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
 
 
-def older(folder, pictures):
-    """Make a project as it was before familiarity was kept, with a map of its first image."""
+ADDED = ("familiarity", "views")
+"""The columns of localizations that version 2 of the tables brought, version 3, and so on."""
+
+
+def older(folder, pictures, version):
+    """Make a project with tables of an older version, with a map of its first image."""
     with Project.create(folder, reviewer="Ann") as project:
         first, *_ = project.add_images(pictures)
         project.keep_localization(first.id, localization("a", 60, 80), 0.1)
+    later = "".join(f"ALTER TABLE localizations DROP COLUMN {each}; " for each in ADDED[version - 1 :])
     with closing(sqlite3.connect(folder / "project.sqlite")) as connection:
-        connection.executescript(
-            "ALTER TABLE localizations DROP COLUMN familiarity; PRAGMA user_version = 1; "
-            "PRAGMA wal_checkpoint(TRUNCATE);"
-        )
+        connection.executescript(f"{later} PRAGMA user_version = {version}; PRAGMA wal_checkpoint(TRUNCATE);")
     return folder
 
 
-def test_a_project_from_before_familiarity_was_kept_opens_read_only_and_stays_as_it_is(tmp_path, pictures):
-    folder = older(tmp_path / "old", pictures)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_project_of_older_tables_opens_read_only_and_stays_as_it_is(tmp_path, pictures, version):
+    folder = older(tmp_path / "old", pictures, version)
     before = (folder / "project.sqlite").read_bytes()
     with Project.open(folder, reviewer="Bob", read_only=True) as project:
         first = project.images()[0]
         assert (first.predicted, first.familiarity, first.unfamiliar) == ("malignant", None, False)
         assert project.localization(first.id).familiarity is None
+        assert project.localization(first.id).model.views == first.model.views == 1
     assert (folder / "project.sqlite").read_bytes() == before
 
 
-def test_a_project_from_before_familiarity_was_kept_keeps_it_from_now_on(tmp_path, pictures):
-    folder = older(tmp_path / "old", pictures)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_project_of_older_tables_keeps_all_that_is_known_from_now_on(tmp_path, pictures, version):
+    folder = older(tmp_path / "old", pictures, version)
     with Project.open(folder, reviewer="Ann") as project:
         first, second = project.images()
-        assert (first.predicted, first.familiarity) == ("malignant", None)
-        found = replace(localization("b", 700, 600), familiarity=0.25)
+        assert (first.predicted, first.familiarity, first.model.views) == ("malignant", None, 1)
+        made = localization("b", 700, 600)
+        found = replace(made, familiarity=0.25, model=replace(made.model, views=4))
         project.keep_localization(second.id, found, 0.1)
-        assert project.localization(second.id).familiarity == 0.25
+        kept = project.localization(second.id)
+        assert (kept.familiarity, kept.model.views) == (0.25, 4)
     with Project.open(folder, reviewer="Bob", read_only=True) as project:
-        assert [entry.unfamiliar for entry in project.images()] == [False, True]
+        first, second = project.images()
+        assert (first.unfamiliar, first.model.views) == (False, 1)
+        assert (second.unfamiliar, second.model.views) == (True, 4)
 
 
 def test_an_update_that_fails_leaves_the_older_project_whole(painted, monkeypatch):

@@ -169,6 +169,16 @@ def test_the_first_models_map_is_shown_beside_that_of_a_later_model(reviewed, tm
     assert "before by tuned <i>" in text
 
 
+def test_maps_from_several_views_are_counted_beside_the_others(reviewed, tmp_path):
+    assert "from 4 views" not in page_of(reviewed, tmp_path).text
+    entry = reviewed.images()[0]
+    found = localized(entry)
+    reviewed.keep_localization(entry.id, replace(found, model=replace(found.model, views=4)), 0.1)
+    assert gather(reviewed).pictures[0].first is None, "the model is the same"
+    maps = sum(each.localized is not None for each in reviewed.images())
+    assert f"{maps} (1 from 4 views)" in page_of(reviewed, tmp_path).text
+
+
 def test_the_first_map_of_a_large_image_is_small_and_covers_all_of_it(project, image, folder):
     project.keep_localization(image, localized(project.image(image)), 0.1)
     first = project.first_map(image)
