@@ -32,6 +32,11 @@ def classification_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
+def guessing_loss(classes: int, multi_label: bool) -> float:
+    """Return the `classification_loss` of a classifier that finds every label equally likely."""
+    return math.log(2) if multi_label else math.log(classes)
+
+
 def partial_cross_entropy(pixel_logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy over the labelled pixels, 0 where there are none.
 

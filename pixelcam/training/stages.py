@@ -28,7 +28,12 @@ from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
 from pixelcam.training.familiarity import add_familiarity
-from pixelcam.training.losses import classification_loss, partial_cross_entropy, soft_cross_entropy
+from pixelcam.training.losses import (
+    classification_loss,
+    guessing_loss,
+    partial_cross_entropy,
+    soft_cross_entropy,
+)
 from pixelcam.training.pseudo_labels import PseudoLabels, soft_labels
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network, claim_run, plan_card
@@ -168,6 +173,8 @@ class _Training:
         for epoch in range(reached.epoch, epochs):
             metrics = self._run_epoch(stage, epoch, epochs, optimizer)
             self.on_event(Event("epoch", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=metrics))
+            if epoch + 1 == epochs:
+                self._warn_of_guessing(stage, metrics["class_loss"])
             reached = self._validate(stage, epoch, epochs, reached)
             save_state(self.state_path, self.network, optimizer, reached)
         return reached
@@ -208,6 +215,16 @@ class _Training:
                 )
             )
         return {key: value / len(batches) for key, value in sums.items()}
+
+    def _warn_of_guessing(self, stage: str, loss: float) -> None:
+        """Tell of a classifier that is no better than none: no map learned beside it means much."""
+        guessing = guessing_loss(len(self.card.classes), self.card.multi_label)
+        if loss > guessing:
+            message = (
+                f"The classifier has not learned the labels (its loss is {loss:.2f}, guessing has "
+                f"{guessing:.2f}): check the labels, train for longer, or set clip to 1."
+            )
+            self.on_event(Event("warning", stage=stage, message=message))
 
     def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         s, data = self.settings, self.data

@@ -11,6 +11,7 @@ from pixelcam.training.losses import (
     area_log_barrier,
     classification_loss,
     colour_affinity_loss,
+    guessing_loss,
     log_barrier,
 )
 
@@ -146,3 +147,10 @@ def test_without_a_known_label_the_loss_is_zero():
     loss.backward()
     assert float(loss.detach()) == 0
     assert float(logits.grad.abs().sum()) == 0
+
+
+def test_guessing_finds_every_label_equally_likely():
+    logits = torch.zeros(5, 3)
+    single, several = torch.tensor([0, 1, 2, 1, 0]), torch.tensor([[1.0, 0.0, 1.0]] * 5)
+    assert guessing_loss(3, False) == pytest.approx(float(classification_loss(logits, single)))
+    assert guessing_loss(3, True) == pytest.approx(float(classification_loss(logits, several)))

@@ -13,6 +13,7 @@ from pixelcam.evaluation import evaluate
 from pixelcam.events import Stop
 from pixelcam.model import file_sha256, load_checkpoint, read_card
 from pixelcam.training import TrainSettings, engine, train
+from pixelcam.training import stages as stages_module
 from tests.synthetic import write_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -280,6 +281,21 @@ def test_a_loss_that_is_not_a_number_ends_with_advice(settings, tmp_path, monkey
     monkeypatch.setattr(engine, "take_step", diverge)
     with pytest.raises(RunError, match="lower the learning rate"):
         train(settings, tmp_path / "run")
+
+
+def test_a_classifier_that_does_no_better_than_guessing_is_told_of(settings, tmp_path, monkeypatch):
+    def warned(name):
+        events = []
+        changed = dataclasses.replace(settings, rate_classifier=1.0, epochs_joint=1)
+        train(changed, tmp_path / name, on_event=events.append)
+        return [(event.stage, event.message) for event in events if event.kind == "warning"]
+
+    stages, sentences = zip(*warned("diverged"), strict=True)
+    assert stages == ("classifier", "joint")
+    assert all("has not learned the labels" in each and "guessing has 0.69" in each for each in sentences)
+    assert "set clip to 1" in sentences[0]
+    monkeypatch.setattr(stages_module, "guessing_loss", lambda classes, multi_label: 1e6)
+    assert warned("better than that") == []
 
 
 def test_image_labels_alone_teach_where_the_glands_are(trained_run, learning_root):
