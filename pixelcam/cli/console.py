@@ -1,6 +1,6 @@
 """What the command line shows: errors, results and progress, each where it belongs.
 
-Results go to stdout; progress and errors to stderr, progress only where stderr is a terminal.
+Results go to stdout; progress, warnings and errors to stderr, progress only where stderr is a terminal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pixelcam.events import Event, EventSink, ignore_events
+from pixelcam.events import Event, EventSink
 
 
 def print_error(sentence: str) -> None:
@@ -62,7 +62,7 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> No
 
 @contextmanager
 def show_progress(as_json: bool = False) -> Iterator[EventSink]:
-    """Yield a sink that shows events: bars on stderr for people, nothing where there is no terminal.
+    """Yield a sink that shows events: bars on stderr for people, warnings alone where there is no terminal.
 
     Parameters
     ----------
@@ -72,10 +72,15 @@ def show_progress(as_json: bool = False) -> Iterator[EventSink]:
     if as_json:
         yield print_event
     elif not sys.stderr.isatty():
-        yield ignore_events
+        yield _print_warning
     else:
         with _bars() as sink:
             yield sink
+
+
+def _print_warning(event: Event) -> None:
+    if event.kind == "warning":
+        print(event.message, file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager

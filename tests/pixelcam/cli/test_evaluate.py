@@ -1,5 +1,6 @@
 """`pixelcam evaluate`: its figures on a folder of class folders."""
 
+import itertools
 import json
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_the_figures_go_to_a_file_under_their_names(evaluate, tmp_path):
     assert figures["images"] == 4
     assert figures["chance_pxap"] == pytest.approx(25)
     assert figures["threshold"] == 0.5, "the model's own, chosen on validation images"
+
+
+def test_warnings_are_told_where_there_is_no_terminal_too(evaluate, tmp_path):
+    for place in itertools.product(("train", "val", "test"), ("benign", "malignant")):
+        folder = tmp_path.joinpath(*place)
+        folder.mkdir(parents=True)
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / "one.png")
+    ending = evaluate("--json", "-", root=tmp_path)
+    assert ending.code == 0
+    assert json.loads(ending.out)["pxap"] is None
+    assert ending.err == "No image has a mask, so there is no PxAP, Dice or IoU.\n"
 
 
 def test_four_views_are_other_figures_and_are_not_of_a_teacher(evaluate, tmp_path):
