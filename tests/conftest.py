@@ -94,6 +94,7 @@ def trained_run(learning_root, tmp_path_factory) -> Path:
         view_size=96,
         augment="paper",
         augment_classifier="paper",
+        glass=0.0,
         teacher="layercam-abs",
         pixel_loss="partial",
         sampler="extremes",

@@ -158,6 +158,7 @@ PAPER: dict[str, Any] = {
     "seeds": 5,
     "augment": "paper",
     "augment_classifier": "paper",
+    "glass": 0.0,
     "input_size": 224,
     "view_size": 224,
     "head_factor": 10.0,

@@ -139,7 +139,7 @@ class Bench:
             wanted = TrainSettings.from_dict(values).to_dict()
         except PixelCAMError as error:
             raise Failure(str(error)) from error
-        found = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        found = TrainSettings.read_run(run / "config.json")
         different = [
             key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]
         ]

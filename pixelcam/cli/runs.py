@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pixelcam.cli.console import print_note, show_progress
 from pixelcam.cli.failures import describe
-from pixelcam.errors import ConfigError, RunError
+from pixelcam.errors import ConfigError
 
 if TYPE_CHECKING:
     from pixelcam.events import EventSink, StopCheck
@@ -65,7 +64,7 @@ def settle(kind: type[S], given: Mapping[str, Any], config: Path | None, run: Pa
     options = {name: value for name, value in given.items() if value is not None}
     begun = run / "config.json"
     if config is None and options.keys() <= _PLACE and begun.is_file():
-        settings = kind.from_dict({**_read_begun(begun), **options})
+        settings = kind.from_dict({**kind.read_run(begun), **options})
     else:
         settings = kind.from_dict({**(kind.read_yaml(config) if config else {}), **options})
     # A run must mean the same files whichever folder it is resumed from.
@@ -75,14 +74,6 @@ def settle(kind: type[S], given: Mapping[str, Any], config: Path | None, run: Pa
         if isinstance(value := getattr(settings, field.name), Path)
     }
     return kind.from_dict({**settings.to_dict(), **paths})
-
-
-def _read_begun(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged; choose another run folder.") from error
-    return values
 
 
 def work(

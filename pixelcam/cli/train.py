@@ -150,6 +150,14 @@ def train(
     certain: Annotated[
         float | None, typer.Option(help="How far from 0.5 a certain pixel's map is.", rich_help_panel=SEEDS)
     ] = None,
+    glass: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the images that bare glass is laid over a part of, as background; 0 where what "
+            "is looked for is white.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     epochs_classifier: Annotated[
         int | None, typer.Option(help="Epochs of the classifier alone.", rich_help_panel=LEARNING)
     ] = None,
@@ -241,6 +249,7 @@ def train(
         "mpp": mpp,
         "augment": augment,
         "augment_classifier": augment_classifier,
+        "glass": glass,
         "encoder": encoder,
         "weights": weights,
         "pretrained": pretrained,

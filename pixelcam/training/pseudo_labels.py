@@ -28,6 +28,7 @@ from pixelcam.teachers.maps import EIGEN
 from pixelcam.teachers.trained import classifier_maps, prepare_teacher
 from pixelcam.training import engine
 from pixelcam.training.data import ImageStack
+from pixelcam.training.glass import find_glass, keep_down
 from pixelcam.training.settings import TrainSettings
 from pixelcam.training.setup import build_network
 
@@ -159,6 +160,8 @@ class PseudoLabels:
         return self.folder / f"maps-{stage}.safetensors"
 
     def _write(self, stage: str, maps: Tensor) -> None:
+        if self.settings.glass:
+            maps = keep_down(maps, find_glass(self.data.images))
         with atomic_path(self._path(stage)) as temporary:
             save_file({"maps": maps.half().contiguous()}, temporary)
         engine.give_memory_back()

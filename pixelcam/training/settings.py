@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import yaml
+from typing import Any, ClassVar
 
 from pixelcam.errors import ConfigError
 from pixelcam.model.encoder import FINAL, EncoderInfo
@@ -18,86 +14,11 @@ from pixelcam.seeds.samplers import SamplerSettings
 from pixelcam.teachers import FINAL_METHODS, MAP_METHODS, TEACHERS, Teacher
 from pixelcam.teachers.eigen import EigenSettings
 from pixelcam.training.augment import AUGMENTATIONS
-
-
-class _Settings:
-    """Reading and writing of a settings dataclass."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {
-            key: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()  # type: ignore[call-overload]
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings from JSON or YAML values.
-
-        Raises
-        ------
-        ConfigError
-            A name is unknown (the nearest known one is named), a value is of another kind, or out of its
-            range.
-        """
-        hints = typing.get_type_hints(cls)
-        names = [entry.name for entry in fields(cls)]  # type: ignore[arg-type]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; the settings are: {', '.join(names)}."
-                raise ConfigError(f"There is no setting {key!r}{hint}")
-        try:
-            return cls(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
-        except TypeError as error:
-            missing = ", ".join(n for n in names if f"'{n}'" in str(error))
-            raise ConfigError(f"These settings are needed: {missing or error}.") from error
-
-    @classmethod
-    def read_yaml(cls, path: Path) -> dict[str, Any]:
-        """Return the settings of a YAML file, unchecked, to be laid under those of the command line.
-
-        Raises
-        ------
-        ConfigError
-            The file is missing or is not a YAML mapping.
-        """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The settings file {path} is not valid YAML; correct it.") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"The settings file {path} must hold lines of the form 'name: value'.")
-        return {str(key).replace("-", "_"): value for key, value in values.items()}
-
-
-def _converted(key: str, value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) or (hint,)
-    if value is None and type(None) in kinds:
-        return None
-    if typing.get_origin(hint) is tuple or any(typing.get_origin(kind) is tuple for kind in kinds):
-        element = next(
-            t for kind in (hint, *kinds) if typing.get_origin(kind) is tuple for t in typing.get_args(kind)
-        )
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_converted(key, item, element) for item in items)
-    kind = next(k for k in kinds if k is not type(None))
-    try:
-        if kind is bool and not isinstance(value, bool):
-            raise ValueError
-        if kind is int and (isinstance(value, bool) or int(value) != float(value)):
-            raise ValueError
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"The setting {key} cannot be {value!r}; it takes {kind.__name__} values."
-        ) from error
+from pixelcam.training.values import Settings
 
 
 @dataclass(frozen=True)
-class TrainSettings(_Settings):
+class TrainSettings(Settings):
     """How a model is trained: first the WSOL classifier, then image and pixel head jointly.
 
     Attributes
@@ -136,6 +57,10 @@ class TrainSettings(_Settings):
         Of the second and of the first stage. "strong" (hue, saturation, gains, gamma, grey, blur, scale
         crops: the label must not be readable from the stain), "moderate" (the same, within what stains and
         scanners do), or "paper" (crop, flips, mild jitter).
+    glass
+        Share of the images that bare glass is laid over a part of, as background, see `lay_glass`; and
+        unless it is 0, what is glass in the training images is background whatever the teacher says. 0 is
+        for data in which what is looked for is white.
     epochs_classifier, epochs_joint, rounds
         Length of the two stages, and times that the second one runs: each further round learns from the
         averaged maps of the one before.
@@ -159,6 +84,8 @@ class TrainSettings(_Settings):
     half
         Store checkpoints in half precision.
     """
+
+    BEFORE: ClassVar[Mapping[str, Any]] = {"glass": 0.0}
 
     dataset: str
     root: Path
@@ -194,6 +121,7 @@ class TrainSettings(_Settings):
     certain: float = 0.1
     augment: str = "moderate"
     augment_classifier: str = "strong"
+    glass: float = 0.25
     epochs_classifier: int = 40
     epochs_joint: int = 40
     rounds: int = 1
@@ -239,6 +167,7 @@ class TrainSettings(_Settings):
             min(self.weight_decay, self.pixel_weight_decay, self.pixel_weight) >= 0, "weights are 0 or more"
         )
         _need(self.clip >= 0, "clip is 0 or more")
+        _need(0 <= self.glass <= 1, "glass lies between 0 and 1")
         _need(
             self.image_head in IMAGE_HEADS,
             f"image_head is one of {', '.join(IMAGE_HEADS)}, not {self.image_head!r}",
@@ -328,7 +257,7 @@ class TrainSettings(_Settings):
 
 
 @dataclass(frozen=True)
-class FinetuneSettings(_Settings):
+class FinetuneSettings(Settings):
     """How a model learns from a reviewer's exported seeds.
 
     Attributes

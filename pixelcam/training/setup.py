@@ -40,10 +40,7 @@ def refuse_other_settings(run: Path, settings: TrainSettings | FinetuneSettings)
     path = run / "config.json"
     if not path.is_file() or not any(any((run / name).glob("*")) for name in ("state", "checkpoints")):
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged; choose another run folder.") from error
+    found = settings.read_run(path)
     wanted = settings.to_dict()
     different = [key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]]
     if different:

@@ -28,6 +28,7 @@ from pixelcam.training import engine
 from pixelcam.training.augment import AUGMENTATIONS, random_views
 from pixelcam.training.data import generator_for, load_stack, shuffled_batches
 from pixelcam.training.familiarity import add_familiarity
+from pixelcam.training.glass import lay_glass
 from pixelcam.training.losses import (
     classification_loss,
     guessing_loss,
@@ -228,9 +229,12 @@ class _Training:
 
     def _losses(self, stage: str, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         s, data = self.settings, self.data
+        images = data.images[chosen].to(self.device)
         maps = self.maps[chosen].float().to(self.device) if stage != CLASSIFIER else None
+        if maps is not None and s.glass:
+            images, maps = lay_glass(images, maps, s.glass, generator)
         views, maps = random_views(
-            data.images[chosen].to(self.device),
+            images,
             maps,
             self.view,
             AUGMENTATIONS[s.augment_classifier if stage == CLASSIFIER else s.augment],

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,9 +15,11 @@ from pixelcam.events import Stop
 from pixelcam.model import file_sha256
 from pixelcam.seeds.samplers import SamplerSettings, draw_seeds
 from pixelcam.training import TrainSettings, train
+from pixelcam.training.glass import CERTAINTY
 from pixelcam.training.losses import partial_cross_entropy, soft_cross_entropy
 from pixelcam.training.pseudo_labels import soft_labels
 from pixelcam.training.setup import plan_card
+from tests.synthetic import write_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,6 +50,27 @@ def whole(settings, tmp_path_factory):
 
 def digest(run):
     return file_sha256(run / "checkpoints" / "last.safetensors")
+
+
+def test_glass_in_the_training_images_is_background_whatever_the_teacher_says(settings, tmp_path):
+    root = write_folder(tmp_path / "data", per_class=3, size=96)
+    for path in [*root.glob("crowded/*.png"), *root.glob("round/*.png")]:
+        pixels = np.asarray(Image.open(path).convert("RGB")).copy()
+        pixels[:, :48] = 248
+        Image.fromarray(pixels).save(path)
+    maps = []
+    for glass in (0.0, 0.25):
+        changed = dataclasses.replace(settings, root=root, rounds=1, glass=glass, teacher="layercam")
+        train(changed, tmp_path / str(glass))
+        maps.append(load_file(tmp_path / str(glass) / "state" / "maps-joint.safetensors")["maps"].float())
+    half = maps[0].shape[-1] // 2
+    there, here = (
+        (slice(None), slice(None), slice(half - 1)),
+        (slice(None), slice(None), slice(half + 1, None)),
+    )
+    assert maps[0][there].max() > CERTAINTY + 0.05
+    assert maps[1][there].max() <= CERTAINTY + 1e-3
+    torch.testing.assert_close(maps[1][here], maps[0][here])
 
 
 def test_rounds_follow_each_other_each_with_maps_of_its_own(whole):

@@ -1,5 +1,6 @@
 """Settings: defaults, files, and what is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,17 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match="damaged"):
         claim_run(tmp_path, settings)
+
+
+def test_a_run_from_before_glass_was_laid_goes_on_without_it(tmp_path):
+    settings = TrainSettings.from_dict(BASE)
+    assert settings.glass > 0
+    values = settings.to_dict()
+    del values["glass"]
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "last.safetensors").write_bytes(b"x")
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert TrainSettings.read_run(tmp_path / "config.json")["glass"] == 0
+    with pytest.raises(RunError, match=r"other settings \(glass\)"):
+        claim_run(tmp_path, settings)
+    claim_run(tmp_path, TrainSettings.from_dict({**BASE, "glass": 0.0}))
