@@ -204,6 +204,7 @@ def full_plan() -> Plan:
         Row("Attention, DeiT-tiny", encoder=DEIT, teacher="attention"),
         Row("PixelCAM", across=True, seeds=(0, 1, 2), places=EVERYWHERE),
         Row("PixelCAM, four views", views=4, across=True, seeds=(0, 1, 2), places=EVERYWHERE),
+        Row("PixelCAM, glass not taught", {"glass": 0.0}, across=True, places=EVERYWHERE),
         Row("PixelCAM, paper's setting", PAPER, across=True, places=EVERYWHERE),
         Row("PixelCAM, drawn seeds", {"pixel_loss": "partial"}, across=True),
         Row("PixelCAM, two rounds", {"rounds": 2}),
