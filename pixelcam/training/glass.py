@@ -44,9 +44,7 @@ def find_glass(images: Tensor) -> Tensor:
     return torch.stack([_opened(each, REACH * white.shape[1]) for each in white])
 
 
-def lay_glass(
-    images: Tensor, maps: Tensor, share: float, generator: Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+def lay_glass(images: Tensor, maps: Tensor, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Lay glass with a wavy edge over a side of some images.
 
     Parameters
@@ -64,11 +62,8 @@ def lay_glass(
     -------
     images, maps
         Of the same shapes; maps are at most `CERTAINTY` under the glass.
-    laid
-        (n,) bool, on the images' device: whether glass was laid over the image.
     """
-    laid = torch.rand(len(images), generator=generator) < share
-    chosen = torch.nonzero(laid)[:, 0]
+    chosen = torch.nonzero(torch.rand(len(images), generator=generator) < share)[:, 0]
     glass = _sides(len(chosen), images.shape[1], generator)
     white = 238 + 14 * torch.rand(len(chosen), 1, 1, 1, generator=generator)
     tint = 3 * torch.randn(len(chosen), 1, 1, 3, generator=generator)
@@ -78,7 +73,7 @@ def lay_glass(
     images, maps, chosen = images.clone(), maps.clone(), chosen.to(images.device)
     images[chosen] = torch.where(glass[..., None].to(images.device), painted, images[chosen])
     maps[chosen] = keep_down(maps[chosen], under.to(maps.device))
-    return images, maps, laid.to(images.device)
+    return images, maps
 
 
 def keep_down(maps: Tensor, glass: Tensor) -> Tensor:

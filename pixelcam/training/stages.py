@@ -231,10 +231,8 @@ class _Training:
         s, data = self.settings, self.data
         images = data.images[chosen].to(self.device)
         maps = self.maps[chosen].float().to(self.device) if stage != CLASSIFIER else None
-        whole = torch.ones(len(chosen), dtype=torch.bool, device=self.device)
         if maps is not None and s.glass:
-            images, maps, laid = lay_glass(images, maps, s.glass, generator)
-            whole = ~laid if not laid.all() else whole
+            images, maps = lay_glass(images, maps, s.glass, generator)
         views, maps = random_views(
             images,
             maps,
@@ -248,19 +246,17 @@ class _Training:
             if maps is None:
                 return {"class_loss": classification_loss(self.network.classify(inputs), labels)}
             prediction = self.network(inputs)
-        # What glass hides may be what an image has its label by.
-        class_loss = classification_loss(prediction.class_logits[whole], labels[whole])
         size = prediction.pixel_logits.shape[-2:]
         coarse = functional.adaptive_avg_pool2d(maps[:, None], size)[:, 0].cpu()
         if s.pixel_loss == "soft":
             labels_of_pixels = soft_labels(coarse, data.regionless[chosen]).to(self.device)
             return {
-                "class_loss": class_loss,
+                "class_loss": classification_loss(prediction.class_logits, labels),
                 "pixel_loss": soft_cross_entropy(prediction.pixel_logits, labels_of_pixels),
             }
         seeds = draw_seeds(coarse, s.sampler_settings(), generator, data.regionless[chosen])
         return {
-            "class_loss": class_loss,
+            "class_loss": classification_loss(prediction.class_logits, labels),
             "pixel_loss": partial_cross_entropy(prediction.pixel_logits, seeds.to(self.device)),
             "foreground_seeds": (seeds == FOREGROUND).sum(),
             "background_seeds": (seeds == BACKGROUND).sum(),
