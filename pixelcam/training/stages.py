@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import shutil
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,11 +172,13 @@ class _Training:
         )
         if reached.epoch and self.position is not None and self.position.stage == stage:
             restore_momentum(self.state_path, self.network, optimizer)
+        losses: list[float] = []
         for epoch in range(reached.epoch, epochs):
             metrics = self._run_epoch(stage, epoch, epochs, optimizer)
             self.on_event(Event("epoch", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=metrics))
+            losses.append(metrics["class_loss"])
             if epoch + 1 == epochs:
-                self._warn_of_guessing(stage, metrics["class_loss"])
+                self._warn_of_guessing(stage, statistics.median_low(losses[len(losses) // 2 :]))
             reached = self._validate(stage, epoch, epochs, reached)
             save_state(self.state_path, self.network, optimizer, reached)
         return reached

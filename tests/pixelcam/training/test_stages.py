@@ -284,9 +284,9 @@ def test_a_loss_that_is_not_a_number_ends_with_advice(settings, tmp_path, monkey
 
 
 def test_a_classifier_that_does_no_better_than_guessing_is_told_of(settings, tmp_path, monkeypatch):
-    def warned(name):
+    def warned(name, **changes):
         events = []
-        changed = dataclasses.replace(settings, rate_classifier=1.0, epochs_joint=1)
+        changed = dataclasses.replace(settings, **{"rate_classifier": 1.0, "epochs_joint": 1, **changes})
         train(changed, tmp_path / name, on_event=events.append)
         return [(event.stage, event.message) for event in events if event.kind == "warning"]
 
@@ -294,6 +294,13 @@ def test_a_classifier_that_does_no_better_than_guessing_is_told_of(settings, tmp
     assert stages == ("classifier", "joint")
     assert all("has not learned the labels" in each and "guessing has 0.69" in each for each in sentences)
     assert "set clip to 1" in sentences[0]
+    # One bad epoch at the end, of a few steps under strong changes of colour, is no sign of it.
+    found = iter([0.4, 0.2, 0.3, 5.0])
+    monkeypatch.setattr(
+        stages_module, "classification_loss", lambda logits, labels: 0 * logits.sum() + next(found)
+    )
+    assert warned("a bad last step", epochs_classifier=4, epochs_joint=0, batch=1000) == []
+    monkeypatch.undo()
     monkeypatch.setattr(stages_module, "guessing_loss", lambda classes, multi_label: 1e6)
     assert warned("better than that") == []
 
