@@ -39,9 +39,8 @@ def find_glass(images: Tensor) -> Tensor:
     Tensor
         (n, s / 4, s / 4) bool, on the grid of teacher maps.
     """
-    cells = functional.avg_pool2d(images.permute(0, 3, 1, 2).float(), MAP_STRIDE)
-    white = (cells.mean(dim=1) >= BRIGHT) & (cells.amax(dim=1) - cells.amin(dim=1) <= COLOURLESS)
-    return torch.stack([_opened(each, REACH * white.shape[1]) for each in white])
+    # One by one: as floats, a large data set would be four times what memory holds of it already.
+    return torch.stack([_glass_of(image) for image in images])
 
 
 def lay_glass(images: Tensor, maps: Tensor, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -81,13 +80,19 @@ def keep_down(maps: Tensor, glass: Tensor) -> Tensor:
     return torch.where(glass, maps.clamp(max=CERTAINTY), maps)
 
 
+def _glass_of(image: Tensor) -> Tensor:
+    cells = functional.avg_pool2d(image.permute(2, 0, 1).float(), MAP_STRIDE)
+    white = (cells.mean(dim=0) >= BRIGHT) & (cells.amax(dim=0) - cells.amin(dim=0) <= COLOURLESS)
+    return _opened(white, REACH * len(white))
+
+
 def _opened(white: Tensor, radius: float) -> Tensor:
     """Return the part of a mask (h, w) that is covered by discs of this radius that lie in it."""
     rim = math.ceil(radius) + 1
     wide = torch.from_numpy(ndimage.distance_transform_edt(_mirrored(white, rim).numpy())) > radius
-    near = torch.from_numpy(ndimage.distance_transform_edt(~wide.numpy())) <= radius
     if not wide.any():
         return torch.zeros_like(white)
+    near = torch.from_numpy(ndimage.distance_transform_edt(~wide.numpy())) <= radius
     return white & near[rim:-rim, rim:-rim]
 
 
