@@ -126,10 +126,14 @@ class Localizers:
             return Refiner(extract_features(self._localizer, slide, should_stop=stop))
 
     def _take(self, choice: Choice) -> None:
-        if self._choice != choice:
+        if self._choice == choice:
+            return
+        if self._choice is not None and self._choice._replace(views=choice.views) == choice:
+            self._localizer = self._localizer.seen_from(choice.views)
+        else:
             self._drop()
             self._localizer = _load(choice)
-            self._choice = choice
+        self._choice = choice
 
     @property
     def loaded(self) -> bool:

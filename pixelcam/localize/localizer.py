@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,16 @@ class Localizer:
     def mirrorings(self) -> tuple[tuple[int, ...], ...]:
         """The axes of images (n, c, h, w) along which each of its views is turned; none first."""
         return MIRRORINGS[: self.model.views]
+
+    def seen_from(self, views: int) -> Localizer:
+        """Return a localizer of the same network that looks at this many mirrored views, 1 or 4.
+
+        Raises
+        ------
+        ConfigError
+            There is no such number of views.
+        """
+        return Localizer(self.network, self.card, dataclasses.replace(self.model, views=views), self.device)
 
     def localize(
         self,

@@ -6,7 +6,6 @@ import torch
 
 import pixelcam
 from pixelcam.errors import ConfigError
-from pixelcam.localize import Localizer, ModelRef
 from pixelcam.model import save_checkpoint
 from pixelcam.model.familiarity import Familiarity
 from pixelcam.slides import Slide
@@ -16,12 +15,6 @@ from tests.synthetic import tissue
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 AXES = [(), (0,), (1,), (0, 1)]
-
-
-def steadied(localizer):
-    """The same model, looking from four views."""
-    model = ModelRef(localizer.model.name, localizer.model.sha256, views=4)
-    return Localizer(localizer.network, localizer.card, model, localizer.device)
 
 
 @pytest.fixture(params=["deep", "transformer"])
@@ -37,7 +30,7 @@ def pixels():
 @pytest.mark.parametrize("axes", AXES[1:])
 def test_an_image_and_its_mirror_image_get_the_same_answer(localizer, pixels, axes):
     turned = np.flip(pixels, axes).copy()
-    steady = steadied(localizer)
+    steady = localizer.seen_from(4)
     plain, mirrored = steady.localize(pixels), steady.localize(turned)
     np.testing.assert_allclose(np.flip(mirrored.foreground, axes), plain.foreground, atol=1e-5)
     assert mirrored.classes == pytest.approx(plain.classes, abs=1e-6)
@@ -54,7 +47,7 @@ def test_the_map_is_the_mean_of_the_views_in_log_odds(deep, pixels):
     logits, maps, means = zip(*map(odds, images), strict=True)
     expected = torch.stack([each.flip(axes) for each, axes in zip(maps, AXES, strict=True)]).mean(0)
     assert torch.stack(maps).std(0).max() > 0.1
-    steady = steadied(deep)
+    steady = deep.seen_from(4)
     seen = steady.run_tiles(
         steady.working_image(images[0]), steady.plan_tiles(steady.working_image(images[0]))
     )
@@ -64,7 +57,7 @@ def test_the_map_is_the_mean_of_the_views_in_log_odds(deep, pixels):
 
 
 def test_a_batch_is_seen_from_as_many_views_as_its_images_one_by_one(deep):
-    steady = steadied(deep)
+    steady = deep.seen_from(4)
     images = np.stack([tissue("crowded", seed, 64)[0] for seed in (5, 6)])
     classes, maps = steady.predict_batch(images)
     assert np.abs(maps - deep.predict_batch(images)[1]).max() > 0.01
@@ -80,7 +73,7 @@ def test_familiarity_is_judged_from_all_views(pixels):
     means = made.mean_features(pixels[None])
     made.network.familiarity.usual[0] = made.network.familiarity.log_distance(means).mean()
     assert made.localize(pixels).familiarity == pytest.approx(float(made.network.familiarity(means)))
-    steady = steadied(made)
+    steady = made.seen_from(4)
     seen = steady.mean_features(pixels[None])
     assert not torch.allclose(seen, means, rtol=1e-3)
     assert steady.localize(pixels).familiarity == pytest.approx(float(made.network.familiarity(seen)))
