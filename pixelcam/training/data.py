@@ -66,9 +66,13 @@ def generator_for(*parts: object) -> Generator:
 
 
 def shuffled_batches(count: int, batch: int, generator: Generator) -> Iterator[Tensor]:
-    """Yield the indices of one epoch's batches; a rest of one image joins the batch before it."""
+    """Yield the indices of one epoch's batches, at most so many at a time, and all of nearly the same size.
+
+    A small rest would move the weights as far as a whole batch does, on the statistics of a few images. With
+    an odd number of images in batches of two, one holds three: batch statistics need two.
+    """
     order = torch.randperm(count, generator=generator)
-    chunks = list(order.split(batch))
-    if len(chunks) > 1 and len(chunks[-1]) == 1:
-        chunks[-2:] = [torch.cat(chunks[-2:])]
-    yield from chunks
+    number = -(-count // batch)
+    if number > 1 and count < 2 * number:
+        number -= 1
+    yield from order.tensor_split(number)

@@ -45,9 +45,12 @@ def test_without_labels_the_loss_is_zero_and_can_still_be_differentiated():
     assert float(logits.grad.abs().sum()) == 0
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1])])
-def test_batches_hold_every_image_once_and_none_is_alone(count, sizes):
-    batches = list(shuffled_batches(count, 4, torch.Generator().manual_seed(0)))
+@pytest.mark.parametrize(
+    ("count", "batch", "sizes"),
+    [(8, 4, [4, 4]), (9, 4, [3, 3, 3]), (67, 32, [23, 22, 22]), (5, 2, [3, 2]), (3, 2, [3]), (1, 4, [1])],
+)
+def test_batches_hold_every_image_once_and_are_as_even_as_can_be(count, batch, sizes):
+    batches = list(shuffled_batches(count, batch, torch.Generator().manual_seed(0)))
     assert [len(batch) for batch in batches] == sizes
     assert sorted(torch.cat(batches).tolist()) == list(range(count))
 
