@@ -161,6 +161,7 @@ PAPER: dict[str, Any] = {
     "glass": 0.0,
     "input_size": 224,
     "view_size": 224,
+    "batch": 32,
     "head_factor": 10.0,
     "pixel_factor": 10.0,
     "weight_decay": 1e-4,

@@ -125,7 +125,7 @@ class TrainSettings(Settings):
     epochs_classifier: int = 40
     epochs_joint: int = 40
     rounds: int = 1
-    batch: int = 32
+    batch: int = 16
     rate_classifier: float = 0.005
     rate_joint: float = 0.003
     head_factor: float = 10.0
