@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QHideEvent, QKeySequence, QResizeEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
@@ -51,6 +51,7 @@ JOB_TICK = 300
 WORK_TICK = 1000
 """Milliseconds between looks whether the reviewer works, which is timed."""
 WIDTH = 345
+"""Pixels that the dock is wide at least; more where fonts ask for more."""
 SPARE = 120
 """Pixels of the dock's height that are left to messages when the work list takes the rest."""
 
@@ -163,17 +164,12 @@ class PixelCAMDock(QWidget):
         for section in self.sections:
             column.addWidget(section)
         column.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inside)
+        self.scroll = _Column(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.message)
         layout.addWidget(self.scroll, 1)
-        self.setMinimumWidth(WIDTH)
 
     def _bind_keys(self) -> None:
         keys = self.keys = Keys(self._viewer)
@@ -280,3 +276,25 @@ class _Parts:
             for close in self._closers:
                 close()
             self._closers.clear()  # they know of the window, which is to go
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down, and is never narrower than what it holds with the scroll bar beside it."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        beside = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
+        hint.setWidth(max(WIDTH, self.widget().minimumSizeHint().width() + beside))
+        return hint
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # what it holds may need another width now
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))

@@ -325,9 +325,14 @@ def test_nothing_in_the_dock_is_wider_than_the_dock(open_dock, fake, failing, qt
     localize(qtbot, dock)
     fake.error = failing
     localize(qtbot, dock)
-    dock.resize(345, 700)
-    assert dock.scroll.widget().minimumSizeHint().width() <= 345
     assert isinstance(dock.parent(), QDockWidget)
+    dock.parent().setFloating(True)
+    dock.parent().resize(1, 700)  # as narrow as it may be
+    dock.parent().show()
+    scroll = dock.scroll
+    qtbot.waitUntil(lambda: scroll.verticalScrollBar().isVisible())
+    qtbot.waitUntil(lambda: scroll.widget().width() <= scroll.viewport().width())
+    assert dock.width() == dock.minimumSizeHint().width()
 
 
 def test_the_menu_entries_open_the_dock_at_their_section(make_napari_viewer, npe2pm, fake, qtbot):
