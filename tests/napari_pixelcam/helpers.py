@@ -49,6 +49,9 @@ class FakeLocalizer:
         self.choice = choice
         return self
 
+    def seen_from(self, views):
+        return self.taken(self.choice._replace(views=views))
+
     def localize(self, slide, *, on_event, should_stop):
         for step in range(1, self.steps + 1):
             if should_stop() is not Stop.NO:
