@@ -295,6 +295,6 @@ class _Column(QScrollArea):
         return hint
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.LayoutRequest:  # what it holds may need another width now
-            self.updateGeometry()
+        if event.type() == QEvent.Type.LayoutRequest and self.minimumSizeHint().width() > self.width():
+            self.updateGeometry()  # only then: every new text asks for a layout
         return bool(super().eventFilter(watched, event))

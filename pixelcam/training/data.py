@@ -72,7 +72,4 @@ def shuffled_batches(count: int, batch: int, generator: Generator) -> Iterator[T
     an odd number of images in batches of two, one holds three: batch statistics need two.
     """
     order = torch.randperm(count, generator=generator)
-    number = -(-count // batch)
-    if number > 1 and count < 2 * number:
-        number -= 1
-    yield from order.tensor_split(number)
+    yield from order.tensor_split(max(1, min(-(-count // batch), count // 2)))
