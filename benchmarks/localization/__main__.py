@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.localization.commands import Places, find_weights
 from benchmarks.localization.plan import PLANS, Plan, chosen_rows
-from benchmarks.localization.report import write_figures, write_table
+from benchmarks.localization.report import read_records, write_figures, write_table
 from benchmarks.localization.run import Bench
 from benchmarks.localization.table import TITLES
 
@@ -32,10 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not places.roots:
         print("Name the folder of GlaS by --glas or that of EBHI-SEG by --ebhi.", file=sys.stderr)
         return 2
-    return bench(plan, places, options.results, options.device, train=not options.table)
+    return bench(plan, places, options.results, options.device, train=not options.table, go_on=options.go_on)
 
 
-def bench(plan: Plan, places: Places, results: Path, device: str = "auto", *, train: bool = True) -> int:
+def bench(
+    plan: Plan,
+    places: Places,
+    results: Path,
+    device: str = "auto",
+    *,
+    train: bool = True,
+    go_on: bool = False,
+) -> int:
     """Run a plan's cells and write the table after each; then draw the figures.
 
     Parameters
@@ -48,9 +56,12 @@ def bench(plan: Plan, places: Places, results: Path, device: str = "auto", *, tr
         For training and evaluating.
     train
         False writes the table and figures of what has been run so far.
+    go_on
+        Count the cells of the written table as run, wherever that was.
     """
     cells = [cell for cell in plan.cells() if cell.dataset in places.roots]
-    runner = Bench(places, device=device)
+    published = read_records(plan, results) if go_on else []
+    runner = Bench(places, device=device, published=published)
     notes = [
         f"{TITLES[name]} was not at hand: its rows are missing."
         for name in TITLES
@@ -90,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=int, help="at most so many folds of each data set")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--table", action="store_true", help="train nothing: write what has been run so far")
+    parser.add_argument(
+        "--go-on", action="store_true",
+        help="count the cells of the table in the folder of results as run, on whichever machine that was",
+    )  # fmt: skip
     parser.add_argument("--work", type=Path, default=HERE / ".work", help="folder of the runs and cells")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     return parser

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from PIL import Image
 from benchmarks.localization.table import TITLES, Line
 from pixelcam.datasets import Dataset, Sample, load_image, load_mask
 from pixelcam.evaluation import PROTOCOL_SIZE, Predictor, evaluate
-from pixelcam.events import Event
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's, which people with any colour vision tell apart."""
@@ -36,56 +34,21 @@ REDISTRIBUTABLE = frozenset({"ebhi"})
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The validation figures of one run over its epochs.
+def draw_curves(curves: Sequence[tuple[str, Mapping[str, Any]]], title: str, path: Path) -> None:
+    """Draw validation PxAP and accuracy over the epochs; one colour and marker a row, one line a run.
 
-    Attributes
+    Parameters
     ----------
-    name
-        Of the row; runs of one row share a colour.
-    epochs, pxap, accuracy
-        (n,), the epochs of all stages counted on; NaN where a validation gives no such figure.
-    chance
-        PxAP of a map that knows nothing; None where no mask was looked at.
+    curves
+        Names of rows, and what `benchmarks.localization.trained.curve_of` returned of their runs.
     """
-
-    name: str
-    epochs: NDArray[np.float64]
-    pxap: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    chance: float | None
-
-
-def curve_of(name: str, events: Sequence[Event]) -> Curve:
-    """Return the validation curve of a run's events; an epoch that was repeated counts as the last time."""
-    validations = [event for event in events if event.kind == "validation"]
-    lengths = {event.stage: event.epochs or 0 for event in validations}
-    begins = dict(zip(lengths, accumulate(lengths.values(), initial=0), strict=False))
-    found: dict[int, Mapping[str, float]] = {
-        begins[event.stage] + (event.epoch or 0): event.metrics for event in validations
-    }
-    epochs = sorted(found)
-    chances = [found[epoch]["valpx_chance"] for epoch in epochs if "valpx_chance" in found[epoch]]
-
-    def figures(key: str) -> NDArray[np.float64]:
-        return np.array([found[epoch].get(key, np.nan) for epoch in epochs], np.float64)
-
-    return Curve(
-        name, np.array(epochs, np.float64), figures("valpx_pxap"), figures("valcl_accuracy"),
-        chances[0] if chances else None,
-    )  # fmt: skip
-
-
-def draw_curves(curves: Sequence[Curve], title: str, path: Path) -> None:
-    """Draw validation PxAP and accuracy over the epochs; one colour and marker a row, one line a run."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
-        names = list(dict.fromkeys(curve.name for curve in curves))
-        for curve in curves:
-            place = names.index(curve.name)
-            first = curve is next(each for each in curves if each.name == curve.name)
+        names = list(dict.fromkeys(name for name, _ in curves))
+        labelled: set[str] = set()
+        for name, curve in curves:
+            place = names.index(name)
             look = {
                 "color": COLOURS[place % len(COLOURS)],
                 "marker": MARKERS[place % len(MARKERS)],
@@ -93,11 +56,14 @@ def draw_curves(curves: Sequence[Curve], title: str, path: Path) -> None:
                 "linewidth": 1.2,
                 "alpha": 0.8,
             }
-            for axes, values in ((upper, curve.pxap), (lower, curve.accuracy)):
+            label = None if name in labelled else name
+            labelled.add(name)
+            epochs = np.array(curve["epochs"], np.float64)
+            for axes, key in ((upper, "pxap"), (lower, "accuracy")):
+                values = np.array(curve[key], np.float64)
                 there = np.isfinite(values)
-                label = curve.name if first else None
-                axes.plot(curve.epochs[there], values[there], label=label, **look)
-        chance = next((curve.chance for curve in curves if curve.chance is not None), None)
+                axes.plot(epochs[there], values[there], label=label, **look)
+        chance = next((curve["chance"] for _, curve in curves if curve["chance"] is not None), None)
         if chance is not None:
             upper.axhline(chance, color="0.4", linestyle="--", linewidth=1)
             upper.annotate(

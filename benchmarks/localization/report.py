@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pixelcam
 from benchmarks.localization import figures, table
 from benchmarks.localization.commands import Places
 from benchmarks.localization.plan import MASK_FREE, SELECTIONS, Plan
-from benchmarks.localization.run import Target, at_hand, read_events
+from benchmarks.localization.run import Target, at_hand
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import PixelCAMError
 from pixelcam.export.atomic import write_text
@@ -18,12 +19,24 @@ from pixelcam.export.atomic import write_text
 WORST = 6
 
 
+def read_records(plan: Plan, results: Path) -> list[dict[str, Any]]:
+    """Return the cells of a table that `write_table` wrote; none where there is no such table."""
+    path = _document(plan, results)
+    document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    cells: list[dict[str, Any]] = document.get("cells", [])
+    return cells
+
+
+def _document(plan: Plan, results: Path) -> Path:
+    return results / f"localization-{plan.name}.json"
+
+
 def write_table(
     plan: Plan, records: Sequence[table.Record], planned: int, results: Path, notes: Sequence[str]
 ) -> None:
     """Write ``localization-<plan>.md`` and ``.json``."""
     document = table.to_json(plan.name, records, planned)
-    write_text(results / f"localization-{plan.name}.json", json.dumps(document, indent=1) + "\n")
+    write_text(_document(plan, results), json.dumps(document, indent=1) + "\n")
     page = table.to_markdown(plan.name, records, planned, notes)
     write_text(results / f"localization-{plan.name}.md", page)
 
@@ -42,10 +55,7 @@ def write_figures(plan: Plan, records: Sequence[table.Record], places: Places, r
     for dataset, scheme in dict.fromkeys((record["dataset"], record["scheme"]) for record in done):
         chosen = [r for r in done if (r["dataset"], r["scheme"]) == (dataset, scheme) and not r["teacher"]]
         curves = [
-            figures.curve_of(
-                record["row"], read_events(places.work / "runs" / record["run"] / "events.jsonl")
-            )
-            for record in chosen
+            (record["row"], record["trained"]["curve"]) for record in chosen if "curve" in record["trained"]
         ]
         if curves:
             path = folder / f"{prefix}-curves-{dataset}-{scheme}.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,9 @@ from benchmarks.localization import commands
 from benchmarks.localization.commands import Ending, Places
 from benchmarks.localization.environment import environment
 from benchmarks.localization.plan import MASK_FREE, Cell
+from benchmarks.localization.trained import curve_of, masks_seen, read_events, seconds_at_work
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import DatasetError, PixelCAMError
-from pixelcam.events import Event
 from pixelcam.export.atomic import write_text
 from pixelcam.jobs.folder import JobRecord
 from pixelcam.training import TrainSettings
@@ -54,6 +54,8 @@ class Bench:
         Takes one line for a person.
     device
         For training and evaluating.
+    published
+        Records of cells that were run elsewhere, and count as run here.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class Bench:
         execute: Execute | None = None,
         report: Report = print,
         device: str = "auto",
+        published: Iterable[dict[str, Any]] = (),
     ) -> None:
         self.places, self.report, self.device = places, report, device
         self.execute = execute or commands.execute
+        self.published = {_key(record["commands"]): record for record in published}
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Bring a cell to its end or its failure, and return its record; a finished one is not run again."""
@@ -72,13 +76,23 @@ class Bench:
         return self._settle(cell) if record is None or "failure" in record else record
 
     def read(self, cell: Cell) -> dict[str, Any] | None:
-        """Return the record of a cell that has ended and was run by the same commands; else None."""
-        path = self._record_path(cell)
-        if not path.is_file():
+        """Return the record of a cell that has ended and was run by the same commands; else None.
+
+        A published one only if it was not trained by other defaults than today's, as far as it says.
+        """
+        wanted, path = self._commands(cell), self._record_path(cell)
+        if path.is_file():
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if record["commands"] == wanted:
+                return record
+        found = self.published.get(_key(wanted))
+        if (
+            found is None
+            or "failure" in found
+            or self._other_settings(cell, found["trained"].get("settings", {}))
+        ):
             return None
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        same = record["commands"] == self._commands(cell)
-        return record if same else None
+        return found
 
     def _settle(self, cell: Cell) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -115,7 +129,12 @@ class Bench:
         run = self.places.work / "runs" / cell.run
         finished = run / "benchmark.json"
         if finished.is_file():
-            self._refuse_other_settings(cell, run)
+            different = self._other_settings(cell, TrainSettings.read_run(run / "config.json"))
+            if different:
+                raise Failure(
+                    f"the run {run.name} was trained with other settings ({', '.join(different)}): "
+                    "delete it to train anew"
+                )
             found: dict[str, Any] = json.loads(finished.read_text(encoding="utf-8"))
             return found
         self._do(command)
@@ -126,28 +145,22 @@ class Bench:
         trained = {
             "seconds": seconds_at_work(events),
             "masks": masks_seen(events),
+            "curve": curve_of(events),
+            "settings": _without_place(TrainSettings.read_run(run / "config.json")),
             "environment": environment(),
         }
         write_text(finished, json.dumps(trained, indent=1) + "\n")
         return trained
 
-    def _refuse_other_settings(self, cell: Cell, run: Path) -> None:
-        """Defaults are part of what was trained; a run of other defaults is not this row's."""
+    def _other_settings(self, cell: Cell, found: Mapping[str, Any]) -> list[str]:
+        """Name the settings that a run has otherwise: defaults are part of what was trained."""
         values = {"dataset": cell.dataset, "root": self.places.roots[cell.dataset], "fold": cell.fold}
         values |= {"scheme": cell.scheme, "seed": cell.seed, "encoder": cell.row.encoder, **cell.settings}
         try:
-            wanted = TrainSettings.from_dict(values).to_dict()
+            wanted = _without_place(TrainSettings.from_dict(values).to_dict())
         except PixelCAMError as error:
             raise Failure(str(error)) from error
-        found = TrainSettings.read_run(run / "config.json")
-        different = [
-            key for key in wanted if key not in _PLACE and found.get(key, wanted[key]) != wanted[key]
-        ]
-        if different:
-            raise Failure(
-                f"the run {run.name} was trained with other settings ({', '.join(different)}): "
-                "delete it to train anew"
-            )
+        return [key for key, value in wanted.items() if found.get(key, value) != value]
 
     def _evaluate(self, cell: Cell, target: Target, selection: str, command: list[str]) -> dict[str, Any]:
         result = self._record_path(cell).parent / f"{target.dataset}-{target.split}-{selection}.json"
@@ -213,6 +226,14 @@ def targets(cell: Cell, places: Places) -> list[Target]:
     return [target for target in own if at_hand(target, places)]
 
 
+def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in _PLACE}
+
+
+def _key(written: Sequence[Sequence[str]]) -> str:
+    return json.dumps(written)
+
+
 def at_hand(target: Target, places: Places) -> bool:
     """Say whether a split's images are there."""
     root = places.roots.get(target.dataset)
@@ -226,29 +247,3 @@ def _opens(dataset: str, root: Path, split: str, fold: int, scheme: str) -> bool
     except DatasetError:
         return False
     return True
-
-
-def seconds_at_work(events: Sequence[Event]) -> float:
-    """Return how long a run worked, by its events, without the time between interrupted sessions."""
-    sessions: list[list[Event]] = []
-    for event in events:
-        if not sessions or (event.kind == "started" and event.stage == "classifier"):
-            sessions.append([])
-        sessions[-1].append(event)
-    return sum((session[-1].time - session[0].time for session in sessions), 0.0)
-
-
-def masks_seen(events: Sequence[Event]) -> int:
-    """Return how many masks a run's validation looked at."""
-    return int(max((event.metrics.get("valpx_images", 0) for event in events), default=0))
-
-
-def read_events(path: Path) -> list[Event]:
-    """Return a run's events; a line that was being written when the job was killed is left out."""
-    events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            events.append(Event.from_json(line))
-        except (ValueError, TypeError):
-            continue
-    return events

@@ -10,7 +10,6 @@ from torch.nn.functional import interpolate
 
 import pixelcam
 from pixelcam.datasets import load_mask, open_dataset
-from pixelcam.events import Event
 from pixelcam.metrics import dice_iou
 
 pytest.importorskip("matplotlib", reason="the bench extra is not installed")
@@ -18,26 +17,6 @@ pytest.importorskip("matplotlib", reason="the bench extra is not installed")
 from benchmarks.localization import figures
 from benchmarks.localization.report import write_figures
 from benchmarks.localization.run import Bench
-
-
-def test_a_curve_counts_the_epochs_of_all_stages_on():
-    events = [
-        Event("epoch", "classifier", epoch=4, epochs=4),
-        Event("validation", "classifier", epoch=4, epochs=4, metrics={"valcl_accuracy": 80.0}),
-        Event("validation", "joint", epoch=1, epochs=2, metrics={"valcl_accuracy": 1.0}),
-        # That epoch was repeated after an interruption.
-        Event(
-            "validation", "joint", epoch=1, epochs=2,
-            metrics={"valcl_accuracy": 85.0, "valpx_pxap": 60.0, "valpx_chance": 50.0},
-        ),
-        Event("validation", "joint-2", epoch=2, epochs=2, metrics={"valcl_accuracy": 90.0}),
-    ]  # fmt: skip
-    curve = figures.curve_of("PixelCAM", events)
-    assert curve.epochs.tolist() == [4, 5, 8]
-    assert curve.accuracy.tolist() == [80.0, 85.0, 90.0]
-    assert np.isnan(curve.pxap[0])
-    assert curve.pxap[1] == 60.0
-    assert curve.chance == 50.0
 
 
 def test_worst_cases_come_in_order_of_their_dice(trained_model, learning_root):

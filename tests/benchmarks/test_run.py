@@ -9,7 +9,9 @@ import pytest
 
 from benchmarks.localization.commands import Places, evaluate_command, find_weights, train_command
 from benchmarks.localization.plan import LITE0, MOBILENET, Plan, Row, chosen_rows, full_plan, quick_plan
-from benchmarks.localization.run import Bench, masks_seen, read_events, seconds_at_work, targets
+from benchmarks.localization.run import Bench, targets
+from benchmarks.localization.trained import curve_of, masks_seen, read_events, seconds_at_work
+from pixelcam.events import Event
 from pixelcam.teachers import TEACHERS
 from pixelcam.training import TrainSettings
 
@@ -168,3 +170,41 @@ def test_a_half_written_event_is_left_out(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"kind": "started", "time": 1.0}\n{"kind": "st')
     assert [event.kind for event in read_events(path)] == ["started"]
+
+
+def test_a_curve_counts_the_epochs_of_all_stages_on():
+    events = [
+        Event("epoch", "classifier", epoch=4, epochs=4),
+        Event("validation", "classifier", epoch=4, epochs=4, metrics={"valcl_accuracy": 80.0}),
+        Event("validation", "joint", epoch=1, epochs=2, metrics={"valcl_accuracy": 1.0}),
+        # That epoch was repeated after an interruption.
+        Event(
+            "validation", "joint", epoch=1, epochs=2,
+            metrics={"valcl_accuracy": 85.0, "valpx_pxap": 60.0, "valpx_chance": 50.0},
+        ),
+        Event("validation", "joint-2", epoch=2, epochs=2, metrics={"valcl_accuracy": 90.0}),
+    ]  # fmt: skip
+    curve = curve_of(events)
+    assert curve == {
+        "epochs": [4, 5, 8],
+        "pxap": [None, 60.0, None],
+        "accuracy": [80.0, 85.0, 90.0],
+        "chance": 50.0,
+    }
+
+
+def test_a_published_cell_counts_as_run_unless_its_commands_or_settings_were_others(plan, places, fake):
+    records = json.loads(json.dumps(run_all(plan, places, fake)))
+    elsewhere = replace(places, work=places.work / "elsewhere")
+    cells = plan.cells()
+
+    def known(published):
+        bench = Bench(elsewhere, fake, report=lambda line: None, published=published)
+        return [bench.read(cell) for cell in cells]
+
+    assert known(records) == records
+    assert known([]) == [None] * len(cells)
+    records[0]["commands"][0].append("--half")
+    records[1]["trained"]["settings"]["rate_joint"] = 7.0
+    records[2]["failure"] = "No."
+    assert known(records) == [None] * 3 + records[3:]
