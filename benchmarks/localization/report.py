@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def write_table(
 def write_figures(plan: Plan, records: Sequence[table.Record], places: Places, results: Path) -> list[Path]:
     """Draw all figures; those that show images of GlaS go to the work folder, and are not in the result.
 
+    Figures of what the table no longer has are removed; curves that no record holds are left as they are.
+
     Returns
     -------
     list of Path
@@ -52,20 +54,31 @@ def write_figures(plan: Plan, records: Sequence[table.Record], places: Places, r
     folder, prefix = results / "figures", f"localization-{plan.name}"
     written = []
     done = [record for record in records if "failure" not in record]
+    kept = set()
     for dataset, scheme in dict.fromkeys((record["dataset"], record["scheme"]) for record in done):
-        chosen = [r for r in done if (r["dataset"], r["scheme"]) == (dataset, scheme) and not r["teacher"]]
-        curves = [
-            (record["row"], record["trained"]["curve"]) for record in chosen if "curve" in record["trained"]
-        ]
+        path = folder / f"{prefix}-curves-{dataset}-{scheme}.png"
+        curves = _curves([r for r in done if (r["dataset"], r["scheme"]) == (dataset, scheme)])
+        kept.add(path)
         if curves:
-            path = folder / f"{prefix}-curves-{dataset}-{scheme}.png"
             figures.draw_curves(curves, f"Training on {figures.title_of(dataset, scheme)}", path)
             written.append(path)
     for title, _, lines in table.sections(table.summarise(records)):
         path = folder / f"{prefix}-rows-{_slug(lines[0])}.png"
         figures.draw_rows(lines, title, path)
         written.append(path)
+    for part in ("curves", "rows"):
+        for path in set(folder.glob(f"{prefix}-{part}-*.png")) - kept - set(written):
+            path.unlink()
     return written + _write_cases(prefix, done, places, folder)
+
+
+def _curves(records: Sequence[table.Record]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the curves of the pixel heads that were trained, each once, under the first row that has it."""
+    runs: dict[str, table.Record] = {}
+    for record in records:
+        if not record["teacher"] and "curve" in record["trained"]:
+            runs.setdefault(record["run"], record)
+    return [(record["row"], record["trained"]["curve"]) for record in runs.values()]
 
 
 def _slug(line: table.Line) -> str:

@@ -44,8 +44,15 @@ def test_pictures_of_glas_stay_in_the_work_folder(plan, places, fake, trained_mo
     checkpoints.mkdir()
     (checkpoints / "last.safetensors").write_bytes(trained_model.read_bytes())
     results = tmp_path / "results"
+    (results / "figures").mkdir(parents=True)
+    # Of a row that the table had once; and of another plan.
+    stale, others = (
+        results / "figures" / f"localization-{name}-curves-ebhi-patient.png" for name in ("quick", "full")
+    )
+    for path in (stale, others):
+        path.touch()
     written = write_figures(plan, records, places, results)
-    assert sorted(results.rglob("*.png")) == sorted(written)
+    assert sorted(results.rglob("*.png")) == sorted([*written, others])
     names = {path.name for path in written}
     assert "localization-quick-worst-ebhi.png" in names
     assert "localization-quick-curves-glas-official.png" in names
@@ -54,3 +61,12 @@ def test_pictures_of_glas_stay_in_the_work_folder(plan, places, fake, trained_mo
     for path in written:
         with Image.open(path) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 20, f"{path.name} is empty"
+
+
+def test_a_run_that_two_rows_measure_is_one_curve(plan, places, fake, tmp_path, monkeypatch):
+    [record] = [Bench(places, fake, report=lambda line: None).run(cell) for cell in plan.cells()[2:3]]
+    drawn = []
+    monkeypatch.setattr(figures, "draw_curves", lambda curves, title, path: drawn.append(curves))
+    write_figures(plan, [record, {**record, "row": "PixelCAM, four views"}], places, tmp_path / "results")
+    [curves] = drawn
+    assert [name for name, _ in curves] == ["PixelCAM"]
