@@ -92,7 +92,7 @@ class Bench:
             or self._other_settings(cell, found["trained"].get("settings", {}))
         ):
             return None
-        return found
+        return {**found, "row": cell.row.name}  # two rows may come of the same commands
 
     def _settle(self, cell: Cell) -> dict[str, Any]:
         record: dict[str, Any] = {
