@@ -44,7 +44,7 @@ def write_table(
 def write_figures(plan: Plan, records: Sequence[table.Record], places: Places, results: Path) -> list[Path]:
     """Draw all figures; those that show images of GlaS go to the work folder, and are not in the result.
 
-    Figures of what the table no longer has are removed; curves that no record holds are left as they are.
+    Figures of what the table no longer has are removed.
 
     Returns
     -------
@@ -73,11 +73,16 @@ def write_figures(plan: Plan, records: Sequence[table.Record], places: Places, r
 
 
 def _curves(records: Sequence[table.Record]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the curves of the pixel heads that were trained, each once, under the first row that has it."""
+    """Return the curves of the pixel heads that were trained, each once, under the first row that has it.
+
+    None where a record holds none, as of old: a figure without it would say less than the one that is there.
+    """
     runs: dict[str, table.Record] = {}
     for record in records:
-        if not record["teacher"] and "curve" in record["trained"]:
+        if not record["teacher"]:
             runs.setdefault(record["run"], record)
+    if not all("curve" in record["trained"] for record in runs.values()):
+        return []
     return [(record["row"], record["trained"]["curve"]) for record in runs.values()]
 
 

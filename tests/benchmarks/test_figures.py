@@ -63,10 +63,15 @@ def test_pictures_of_glas_stay_in_the_work_folder(plan, places, fake, trained_mo
             assert len(np.unique(np.asarray(image.convert("L")))) > 20, f"{path.name} is empty"
 
 
-def test_a_run_that_two_rows_measure_is_one_curve(plan, places, fake, tmp_path, monkeypatch):
+def test_a_run_that_two_rows_measure_is_one_curve_and_one_without_leaves_the_figure_as_it_is(
+    plan, places, fake, tmp_path, monkeypatch
+):
     [record] = [Bench(places, fake, report=lambda line: None).run(cell) for cell in plan.cells()[2:3]]
     drawn = []
     monkeypatch.setattr(figures, "draw_curves", lambda curves, title, path: drawn.append(curves))
     write_figures(plan, [record, {**record, "row": "PixelCAM, four views"}], places, tmp_path / "results")
     [curves] = drawn
     assert [name for name, _ in curves] == ["PixelCAM"]
+    del record["trained"]["curve"]
+    write_figures(plan, [record], places, tmp_path / "results")
+    assert len(drawn) == 1, "a figure is drawn anew only of all that belongs to it"
