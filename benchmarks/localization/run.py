@@ -14,11 +14,12 @@ from benchmarks.localization import commands
 from benchmarks.localization.commands import Ending, Places
 from benchmarks.localization.environment import environment
 from benchmarks.localization.plan import MASK_FREE, Cell
-from benchmarks.localization.trained import curve_of, masks_seen, read_events, seconds_at_work
+from benchmarks.localization.trained import curve_of, masks_seen, seconds_at_work
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import DatasetError, PixelCAMError
 from pixelcam.export.atomic import write_text
 from pixelcam.jobs.folder import JobRecord
+from pixelcam.jobs.run import Run
 from pixelcam.training import TrainSettings
 
 Execute = Callable[[Sequence[str]], Ending]
@@ -141,7 +142,7 @@ class Bench:
         job = JobRecord.read(run)
         if job is None or job.outcome != "done":
             raise Failure("the training was stopped before its end")
-        events = read_events(run / "events.jsonl")
+        events, _ = Run.open(run).events()
         trained = {
             "seconds": seconds_at_work(events),
             "masks": masks_seen(events),

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 from pixelcam.events import Event
-
-
-def read_events(path: Path) -> list[Event]:
-    """Return a run's events; a line that was being written when the job was killed is left out."""
-    events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            events.append(Event.from_json(line))
-        except (ValueError, TypeError):
-            continue
-    return events
 
 
 def seconds_at_work(events: Sequence[Event]) -> float:

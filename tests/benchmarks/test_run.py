@@ -10,8 +10,9 @@ import pytest
 from benchmarks.localization.commands import Places, evaluate_command, find_weights, train_command
 from benchmarks.localization.plan import LITE0, MOBILENET, Plan, Row, chosen_rows, full_plan, quick_plan
 from benchmarks.localization.run import Bench, targets
-from benchmarks.localization.trained import curve_of, masks_seen, read_events, seconds_at_work
+from benchmarks.localization.trained import curve_of, masks_seen, seconds_at_work
 from pixelcam.events import Event
+from pixelcam.jobs.run import Run
 from pixelcam.teachers import TEACHERS
 from pixelcam.training import TrainSettings
 
@@ -160,16 +161,10 @@ def test_only_a_mask_free_figure_of_the_pixel_head_is_at_a_threshold_that_no_mas
 
 def test_time_between_sessions_is_not_time_at_work(plan, places, fake):
     records = run_all(plan, places, fake)
-    events = read_events(places.work / "runs" / records[0]["run"] / "events.jsonl")
+    events, _ = Run.open(places.work / "runs" / records[0]["run"]).events()
     assert seconds_at_work(events) == 120.0
     assert masks_seen(events) == 6
     assert records[0]["trained"]["seconds"] == 120.0
-
-
-def test_a_half_written_event_is_left_out(tmp_path):
-    path = tmp_path / "events.jsonl"
-    path.write_text('{"kind": "started", "time": 1.0}\n{"kind": "st')
-    assert [event.kind for event in read_events(path)] == ["started"]
 
 
 def test_a_curve_counts_the_epochs_of_all_stages_on():
