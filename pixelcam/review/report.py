@@ -233,12 +233,13 @@ def _overlay_size(entry: ImageEntry) -> tuple[int, int]:
 
 
 def _shrunk(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask on a grid of another size that covers the same image, by nearest pixel."""
-    axes = [
-        np.minimum(((np.arange(wanted) + 0.5) * there / wanted).astype(int), there - 1)
-        for wanted, there in zip(size, mask.shape, strict=True)
-    ]
-    return np.asarray(mask[np.ix_(*axes)])
+    """Return a mask on a grid of another size that covers the same image: what it covers half of.
+
+    Nearest pixels would draw each speckle of a large map as large as a gland.
+    """
+    height, width = size
+    cells = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(cells) >= 128
 
 
 def _spotted(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -15,11 +15,11 @@ _STYLE = """
 :root { color-scheme: light dark; --text: #1d2129; --faint: #5b6470; --ground: #ffffff; --card: #f4f5f7;
   --line: #d5d9df; --foreground: #e69f00; --background: #0072b2; --done: #009e73; --review: #56b4e9;
   --skipped: #cc79a7; --todo: #b9bfc7; }
-@media (prefers-color-scheme: dark) { :root { --text: #e8eaed; --faint: #a3abb5; --ground: #17191d;
+@media screen and (prefers-color-scheme: dark) { :root { --text: #e8eaed; --faint: #a3abb5; --ground: #17191d;
   --card: #22252b; --line: #3a3f47; --todo: #5b626c; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; color: var(--text); background: var(--ground);
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+  font: .94rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { margin: 0; font-size: 1.6rem; }
 h2 { margin: 2.2rem 0 .6rem; font-size: 1.15rem; }
 h3 { margin: 0; font-size: 1rem; }
@@ -42,16 +42,20 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 .gallery { display: grid; gap: 1rem; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
 article { padding: .9rem; border-radius: .4rem; background: var(--card); break-inside: avoid; }
-.pair { display: flex; flex-wrap: wrap; gap: .7rem; margin: .6rem 0; }
-figure { margin: 0; width: 13.5rem; max-width: 100%; }
+.pair { display: grid; gap: .7rem; margin: .6rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(13.5rem, 100%), 1fr)); }
+figure { margin: 0; }
 svg { display: block; width: 100%; height: auto; max-height: 20rem; background: var(--line); }
 path { fill-rule: evenodd; vector-effect: non-scaling-stroke; }
-.halo { fill: none; stroke: #000; stroke-opacity: .55; stroke-width: 3.5; }
-.region { fill: none; stroke: var(--foreground); stroke-width: 1.8; }
+.halo { fill: none; stroke: #000; stroke-opacity: .55; stroke-width: 2.6; }
+.region { fill: none; stroke: var(--foreground); stroke-width: 1.3; }
 .plus { fill: var(--foreground); background: var(--foreground); }
 .minus { fill: var(--background); background: var(--background); }
 code { font-size: .85rem; }
-@media print { body { max-width: none; padding: 0; } }
+@media print { :root { font-size: 11px; color-scheme: light; } body { max-width: none; padding: 0; }
+  .wide { overflow: visible; } h2, h2 + p { break-after: avoid; } tr { break-inside: avoid; }
+  .halo { stroke-width: 1.6; } .region { stroke-width: .8; }
+  .bar, .bar *, .key { print-color-adjust: exact; } }
 """
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

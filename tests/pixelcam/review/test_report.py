@@ -13,7 +13,7 @@ from pixelcam.errors import OutputError
 from pixelcam.localize import Localization, ModelRef
 from pixelcam.review import Project, merge
 from pixelcam.review.firstmap import keep_first_map
-from pixelcam.review.report import corrected_region, gather, write_report
+from pixelcam.review.report import OVERLAY, corrected_region, gather, write_report
 from pixelcam.review.report_page import duration
 from pixelcam.seeds.grid import SeedGrid
 
@@ -215,6 +215,17 @@ def test_a_single_painted_pixel_is_seen_on_a_large_image(project, image):
     assert max(picture.size) == 320
     outline = f"M{width - 1} {height - 1}L{width} {height - 1}L{width} {height}L{width - 1} {height}Z"
     assert picture.judgements[0].after.foreground == outline
+
+
+def test_specks_of_a_large_map_are_not_drawn_as_large_as_glands(project, image):
+    entry = project.image(image)
+    foreground = np.zeros((entry.height, entry.width), np.float32)
+    foreground[350:] = 0.9
+    foreground[1:340:3, 1::3] = 0.9  # a ninth of the other half
+    project.keep_localization(image, localized(entry, foreground=foreground), 0.1)
+    picture = gather(project).pictures[1]
+    assert picture.size == (OVERLAY, 274)
+    assert picture.before.region == "M0 160L274 160L274 320L0 320Z"
 
 
 def test_seeds_of_another_grid_land_on_the_map(project):
