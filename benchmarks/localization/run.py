@@ -216,12 +216,14 @@ def targets(cell: Cell, places: Places) -> list[Target]:
 
     The fold's own test split, where it is at hand, and GlaS' validation fold, whose official test part may
     not be; then, for rows that go across, the other data set: the first fold's test cases of EBHI-SEG, or
-    every official part of GlaS that is at hand.
+    every official part of GlaS that is at hand. A teacher by itself, whose maps take minutes there, goes
+    across from its first fold only.
     """
     own = [Target(cell.dataset, "test", cell.fold, cell.scheme, cell.row.selections)]
     if (cell.dataset, cell.scheme) == ("glas", "official"):
         own.insert(0, Target("glas", "valcl", cell.fold, "official", cell.row.selections))
-    if cell.row.across and cell.scheme == "official" and cell.seed == cell.row.seeds[0]:
+    once = cell.seed == cell.row.seeds[0] and (cell.row.teacher is None or cell.fold == 0)
+    if cell.row.across and cell.scheme == "official" and once:
         other = {"glas": (("ebhi", "test"),), "ebhi": tuple(("glas", s) for s in ("train", "valcl", "test"))}
         own += [Target(name, split, 0, "official", (MASK_FREE,)) for name, split in other[cell.dataset]]
     return [target for target in own if at_hand(target, places)]

@@ -151,6 +151,18 @@ def test_only_splits_at_hand_are_measured(plan, places, tmp_path):
     assert [target.split for target in targets(cell, held_back)] == ["valcl"]
 
 
+def test_a_teacher_by_itself_goes_across_from_its_first_fold_and_pixelcam_from_all(places):
+    rows = (Row("CAM", teacher="cam", across=True), Row("PixelCAM", across=True))
+    rows = tuple(replace(row, places=(("glas", "official"),)) for row in rows)
+    cells = Plan("quick", rows, folds={"glas": 2}).cells()
+    went = {
+        (cell.row.name, cell.fold)
+        for cell in cells
+        if "ebhi" in [target.dataset for target in targets(cell, places)]
+    }
+    assert went == {("CAM", 0), ("PixelCAM", 0), ("PixelCAM", 1)}
+
+
 def test_only_a_mask_free_figure_of_the_pixel_head_is_at_a_threshold_that_no_mask_chose(plan, places, fake):
     records = run_all(plan, places, fake)
     for record in records:
