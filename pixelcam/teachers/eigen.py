@@ -304,7 +304,10 @@ def _labels(values: Tensor, regionless: Tensor, certain: float) -> Tensor:
     labels = torch.where(values.abs() > certain, values.sign(), torch.zeros_like(values))
     labels[regionless] = -1
     if not labels.any():
-        raise RunError("No cell of the eigen maps is certain; lower the setting eigen_certain.")
+        raise RunError(
+            "The training images hold nothing that stands out, so eigen maps cannot be made: "
+            "check the images, or choose another teacher, such as layercam-abs."
+        )
     return labels
 
 
