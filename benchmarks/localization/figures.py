@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -78,32 +79,45 @@ def draw_curves(curves: Sequence[tuple[str, Mapping[str, Any]]], title: str, pat
 
 
 def draw_rows(lines: Sequence[Line], title: str, path: Path) -> None:
-    """Draw each line's PxAP with its spread beside chance, in the table's order from the top."""
+    """Draw each row's PxAP with its spread beside chance, a mark for each way of choosing the epoch."""
     shown = [line for line in lines if line.figures["pxap"] is not None]
+    rows = list(dict.fromkeys(line.row for line in shown))
+    selections = list(dict.fromkeys(line.selection for line in shown))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.5, 1.2 + 0.27 * len(shown)), layout="constrained")
+        figure = Figure(figsize=(7.5, 1.4 + 0.3 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for place, line in enumerate(shown):
+        for line in shown:
             spread, chance = line.figures["pxap"], line.figures["chance_pxap"]
             assert spread is not None
+            place, index = rows.index(line.row), selections.index(line.selection)
             if chance is not None:
                 axes.plot([chance.mean] * 2, [place - 0.4, place + 0.4], color="0.5", linewidth=1.5)
-            selections = list(dict.fromkeys(each.selection for each in shown))
-            index = selections.index(line.selection)
+            beside = [each.selection for each in shown if each.row == line.row]
             axes.errorbar(
                 spread.mean,
-                place,
+                place + 0.24 * (beside.index(line.selection) - (len(beside) - 1) / 2),
                 xerr=spread.sd or 0,
                 color=COLOURS[index],
                 marker=MARKERS[index],
+                markersize=4,
+                linestyle="none",
                 capsize=2,
             )
-        labels = [f"{line.row} ({line.selection})" for line in shown]
-        axes.set_yticks(range(len(shown)), labels)
-        axes.invert_yaxis()
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("PxAP, %; mean and standard deviation; grey strokes are chance")
         axes.grid(axis="x", color="0.9")
         axes.set_title(title, loc="left")
+        if len(selections) > 1:
+            figure.legend(
+                handles=[
+                    Line2D([], [], color=colour, marker=marker, markersize=4, linestyle="none", label=name)
+                    for name, colour, marker in zip(selections, COLOURS, MARKERS, strict=False)
+                ],
+                loc="outside lower center",
+                ncols=len(selections),
+                title="epoch chosen by",
+            )
         _save(figure, path)
 
 
