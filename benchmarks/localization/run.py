@@ -20,11 +20,13 @@ from pixelcam.errors import DatasetError, PixelCAMError
 from pixelcam.export.atomic import write_text
 from pixelcam.jobs.folder import JobRecord
 from pixelcam.jobs.run import Run
+from pixelcam.teachers.maps import EIGEN
 from pixelcam.training import TrainSettings
 
 Execute = Callable[[Sequence[str]], Ending]
 Report = Callable[[str], None]
 _PLACE = ("root", "weights", "device")  # settings that say where things are, not what is trained
+_BEFORE = {"eigen_by_label": False}  # what was done before there was a setting
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,11 @@ class Bench:
             wanted = _without_place(TrainSettings.from_dict(values).to_dict())
         except PixelCAMError as error:
             raise Failure(str(error)) from error
-        return [key for key, value in wanted.items() if found.get(key, value) != value]
+        if wanted["teacher"] != EIGEN or not wanted["epochs_joint"]:
+            wanted = {key: value for key, value in wanted.items() if not key.startswith("eigen_")}
+        return [
+            key for key, value in wanted.items() if found and found.get(key, _BEFORE.get(key, value)) != value
+        ]
 
     def _evaluate(self, cell: Cell, target: Target, selection: str, command: list[str]) -> dict[str, Any]:
         result = self._record_path(cell).parent / f"{target.dataset}-{target.split}-{selection}.json"

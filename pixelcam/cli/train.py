@@ -128,6 +128,12 @@ def train(
     eigen_rounds: Annotated[
         int | None, typer.Option(help="Times that eigen maps are refitted.", rich_help_panel=TEACHER)
     ] = None,
+    eigen_by_label: Annotated[
+        bool | None,
+        typer.Option(
+            help="Learn eigen maps from each label's images by themselves.", rich_help_panel=TEACHER
+        ),
+    ] = None,
     pixel_loss: Annotated[
         Literal["soft", "partial"] | None,
         typer.Option(help="Labels of all pixels, or of drawn seeds only.", rich_help_panel=SEEDS),
@@ -268,6 +274,7 @@ def train(
         "eigen_level": eigen_level,
         "eigen_sides": numbers(eigen_sides, int),
         "eigen_rounds": eigen_rounds,
+        "eigen_by_label": eigen_by_label,
         "pixel_loss": pixel_loss,
         "sampler": sampler,
         "seeds": seeds,

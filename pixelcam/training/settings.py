@@ -43,11 +43,11 @@ class TrainSettings(Settings):
         Where the teacher is one of `TRAINED_TEACHERS`: the epochs of its training. The base is the teacher
         whose maps NEGEV and F-CAM are taught by, or that tells eigen maps foreground from background; the
         settings above then belong to it.
-    eigen_level, eigen_sides, eigen_rounds
+    eigen_level, eigen_sides, eigen_rounds, eigen_by_label
         Level whose leading component eigen maps begin with (`None`: the last but one of a CNN, the block at
         three quarters of a transformer's depth), sizes in pixels that images are resized to for it (`None`:
-        4/7 to 1 of the view; smaller where objects are large in the images), and times that they are
-        refitted; see `EigenSettings`.
+        4/7 to 1 of the view; smaller where objects are large in the images), times that they are refitted,
+        and whether images of each label are learnt from by themselves; see `EigenSettings`.
     pixel_loss
         "soft": cross-entropy of all pixels, the map itself being each label's probability. "partial": of
         seeds drawn anew at each step, as in the paper.
@@ -112,6 +112,7 @@ class TrainSettings(Settings):
     eigen_level: int | None = None
     eigen_sides: tuple[int, ...] | None = None
     eigen_rounds: int = 3
+    eigen_by_label: bool = True
     pixel_loss: str = "soft"
     sampler: str = "certain"
     seeds: int = 100
@@ -252,6 +253,7 @@ class TrainSettings(Settings):
             refit_levels=self.levels or default_levels(info),
             refit_sides=_multiples(view, (1, 1.5, 2), info.step),
             rounds=self.eigen_rounds,
+            by_label=self.eigen_by_label,
             grid=max(4, view // 8),
         )
 

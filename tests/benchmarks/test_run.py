@@ -215,3 +215,12 @@ def test_a_published_cell_counts_as_run_unless_its_commands_or_settings_were_oth
     records[1]["trained"]["settings"]["rate_joint"] = 7.0
     records[2]["failure"] = "No."
     assert known(records) == [None] * 3 + records[3:]
+
+
+def test_a_published_cell_from_before_eigen_maps_were_made_by_label_is_run_anew(plan, places, fake):
+    records = json.loads(json.dumps(run_all(plan, places, fake)))
+    for record in records:
+        assert record["trained"]["settings"].pop("eigen_by_label") is True
+    bench = Bench(replace(places, work=places.work / "elsewhere"), fake, published=records)
+    found = {cell.row.name: bench.read(cell) is not None for cell in plan.cells()}
+    assert found == {"CAM": True, "Grad-CAM++": True, "PixelCAM": False}

@@ -79,12 +79,13 @@ def test_every_option_reaches_the_settings(command, learning, run_folder, tmp_pa
         "dropout": 0.2, "seed": 5, "device": "cpu",
         "name": "mine", "description": "for tests", "licence": "none",
     }  # fmt: skip
-    options = ["--pretrained", "--no-standardise", "--no-teacher-flips", "--half"]
+    options = ["--pretrained", "--no-standardise", "--no-teacher-flips", "--half", "--no-eigen-by-label"]
     for key, value in values.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else value
         options += [f"--{key.replace('_', '-')}", text]
     assert command("train", *options, "--out", run_folder).code == 0
     flags = {"pretrained": True, "standardise": False, "teacher_flips": False, "half": True}
+    flags["eigen_by_label"] = False
     assert dataclasses.asdict(learning.settings[0]) == {**values, **flags}
 
 

@@ -1,0 +1,122 @@
+"""Eigen maps label by label: kinds of images, their components and fits, and where a finer level joins in."""
+
+import pytest
+import torch
+
+from pixelcam.teachers.eigen.components import leading_components
+from pixelcam.teachers.eigen.kinds import Kinds
+from pixelcam.teachers.eigen.refit import refitted
+from pixelcam.teachers.eigen.scale import pooled
+from pixelcam.teachers.eigen.settings import EigenSettings
+from pixelcam.training.data import ImageStack
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIDE, EACH = 12, 20
+LABELS = torch.arange(2 * EACH) % 2
+
+
+class GivenCells:
+    """Stands for an encoder pass: features that a test has made, by level."""
+
+    batch = 8
+
+    def __init__(self, *levels):
+        self.levels = levels
+
+    def channels(self, levels):
+        return [self.levels[level].shape[2] for level in levels]
+
+    def features(self, sides, levels, images, view=None):
+        for chosen in images.split(self.batch):
+            found = torch.cat([self.levels[level][chosen] for level in levels], dim=2)
+            # Tissue that lies anywhere shows nothing at the same place of all windows.
+            yield chosen, found if view is None else torch.randn(found.shape)
+
+    def obey(self):
+        pass
+
+
+def stack(labels, regionless=None):
+    images = torch.zeros(len(labels), 2, 2, 3, dtype=torch.uint8)
+    none = torch.zeros(len(labels), dtype=torch.bool)
+    return ImageStack(images, labels, none if regionless is None else regionless)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cue(seed):
+    """Maps (n, cells) in each of whose images something lies elsewhere."""
+    return noise(len(LABELS), SIDE**2, seed=seed)
+
+
+def likeness(maps, truth, chosen=slice(None)):
+    return float((pooled(maps.flatten(1)[chosen]) * pooled(truth[chosen])).mean())
+
+
+def test_each_label_of_enough_images_is_a_kind_of_its_own_and_the_few_learn_from_all():
+    labels = torch.tensor([0] * 20 + [3] * 17 + [1] * 5 + [2] * 4)
+    kinds = Kinds.of(stack(labels))
+    assert kinds.kind.tolist() == [0] * 20 + [1] * 17 + [2] * 9
+    assert torch.equal(kinds.learnt_from[:2], torch.stack([labels == 0, labels == 3]))
+    assert kinds.learnt_from[2].all()
+
+
+def test_every_kind_learns_from_images_that_hold_no_region():
+    labels = torch.tensor([0] * 20 + [1] * 20 + [2] * 20)
+    kinds = Kinds.of(stack(labels, labels == 1))
+    assert kinds.kind.tolist() == [0] * 20 + [2] * 20 + [1] * 20
+    assert torch.equal(kinds.learnt_from[0], labels <= 1)
+    assert torch.equal(kinds.learnt_from[1], labels >= 1)
+
+
+def test_images_of_several_labels_are_one_kind():
+    kinds = Kinds.of(stack(torch.ones(40, 3)))
+    assert not kinds.kind.any()
+    assert kinds.learnt_from.shape == (1, 40)
+    assert kinds.learnt_from.all()
+
+
+def test_a_component_is_each_labels_own_and_tells_how_much_it_holds():
+    first, second = cue(1), cue(2)
+    features = noise(len(LABELS), SIDE**2, 6, seed=3)
+    features[LABELS == 0, :, 0] += 8 * first[LABELS == 0]
+    features[LABELS == 1, :, 1] += 3 * second[LABELS == 1]
+    (found,) = leading_components(GivenCells(features), 64, [0], Kinds.of(stack(LABELS)))
+    assert abs(likeness(found.maps, first, LABELS == 0)) > 0.9
+    assert abs(likeness(found.maps, second, LABELS == 1)) > 0.8
+    assert 1 > found.share[0] > found.share[1] > 1 / 6
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_joining_map_teaches_its_kind_with_the_sign_that_the_answer_gives_it(sign):
+    known, unknown = cue(1), cue(2)
+    truth = known + unknown
+    features = torch.stack([known, unknown, cue(3)], dim=2) + 0.3 * noise(len(LABELS), SIDE**2, 3, seed=4)
+    # The prior leans towards the unknown a little, as any map that is better than chance.
+    prior = pooled((known + 0.25 * unknown).reshape(-1, SIDE, SIDE))
+    settings = EigenSettings(0, (64,), (0,), (64,), grid=SIDE)
+    kinds, joining = Kinds.of(stack(LABELS)), [sign * unknown.reshape(-1, SIDE, SIDE)]
+
+    def made(*where):
+        return refitted(settings, GivenCells(features), kinds, prior, joining, torch.tensor(where))
+
+    without, joined = made(False, False), made(False, True)
+    torch.testing.assert_close(joined[LABELS == 0], without[LABELS == 0], atol=0.1, rtol=0)
+    assert likeness(joined, truth, LABELS == 1) > likeness(without, truth, LABELS == 1) + 0.05
+    assert likeness(joined, truth, LABELS == 1) > 0.9
+
+
+def test_labels_whose_foreground_looks_otherwise_have_classifiers_of_their_own():
+    truth = cue(1)
+    features = noise(len(LABELS), SIDE**2, 3, seed=4)
+    features[..., 0] += torch.where(LABELS[:, None] == 0, 1.0, -1.0) * truth  # dark here, bright there
+    prior = pooled((truth + 2 * cue(5)).reshape(-1, SIDE, SIDE))
+    settings = EigenSettings(0, (64,), (0,), (64,), grid=SIDE)
+    nowhere = torch.zeros(2, dtype=torch.bool)
+    kinds = Kinds.of(stack(LABELS))
+    own = refitted(settings, GivenCells(features), kinds, prior, [], nowhere)
+    common = refitted(settings, GivenCells(features), kinds.whole, prior, [], nowhere[:1])
+    assert likeness(own, truth) > 0.6
+    assert abs(likeness(common, truth)) < 0.2
