@@ -165,9 +165,8 @@ class Bench:
             raise Failure(str(error)) from error
         if wanted["teacher"] != EIGEN or not wanted["epochs_joint"]:
             wanted = {key: value for key, value in wanted.items() if not key.startswith("eigen_")}
-        return [
-            key for key, value in wanted.items() if found and found.get(key, _BEFORE.get(key, value)) != value
-        ]
+        before = {**wanted, **_BEFORE, **found} if found else wanted  # a record may name no settings
+        return [key for key, value in wanted.items() if before[key] != value]
 
     def _evaluate(self, cell: Cell, target: Target, selection: str, command: list[str]) -> dict[str, Any]:
         result = self._record_path(cell).parent / f"{target.dataset}-{target.split}-{selection}.json"
