@@ -36,7 +36,7 @@ class UncertainArea:
 def map_uncertainty(scores: NDArray[np.float32], threshold: float, near: float = NEAR) -> float:
     """Return how unsure a map is of its region: the share of its pixels that are close to the threshold.
 
-    It orders a work list, so it has to foretell how wrong the region is. The starter model's maps of 40 GlaS
+    It orders a work list, so it has to foretell how wrong the region is. An earlier starter's maps of 40 GlaS
     images, which it was not trained on, gave as rank correlation (Spearman) with 1 - Dice and with the share
     of wrong pixels: this measure 0.66 and 0.64; mean binary entropy 0.53 and 0.73; mean 1 - abs(2p - 1) 0.46
     and 0.73. The others grow with the doubt that a badly calibrated model has everywhere; this is the

@@ -94,7 +94,7 @@ def _deviations(settings: EigenSettings, cells: Cells, kinds: Kinds, class_maps:
     s = settings
     wanted = average_maps([class_maps], "rank")[:, None] - 0.5
     classes = pooled(functional.adaptive_avg_pool2d(wanted, s.grid)[:, 0])
-    levels = [s.level, *([s.level - 1] if s.level else [])]
+    levels = [s.level, *([s.level - 1] if s.level and s.rounds else [])]
     found = [leading_components(cells, side, levels, kinds) for side in s.sides]
     coarse = [each[0] for each in found]
     signed = [kinds.signed(each.maps, kinds.whole.signed(each.common, classes)) for each in coarse]
