@@ -10,8 +10,10 @@ at the same place of whatever it is shown is the frame, which convolutions feel 
 What is certain in it is then told to a linear classifier of pixel features of several levels and sizes, twice
 over with its own answer (self-training in closed form), which learns what the single component cannot see:
 one for each label, since foreground does not look alike in all of them. Where a label's images hold no
-objects that stand out, as in dense tumour, their component tells little, and the next finer level's, which
-follows how densely nuclei lie, tells more: it joins in where it holds so much more of its level's variation.
+objects that stand out, as in dense tumour, their own component tells little and may be another: that of all
+images is taken. The next finer level's component, which follows how densely nuclei lie, tells more there: it
+joins in where it holds so much more of its level's variation, with the sign by which those images hold more
+of what it shows than the others.
 """
 
 from __future__ import annotations
@@ -96,16 +98,20 @@ def _deviations(settings: EigenSettings, cells: Cells, kinds: Kinds, class_maps:
     classes = pooled(functional.adaptive_avg_pool2d(wanted, s.grid)[:, 0])
     levels = [s.level, *([s.level - 1] if s.level and s.rounds else [])]
     found = [leading_components(cells, side, levels, kinds) for side in s.sides]
-    coarse = [each[0] for each in found]
-    signed = [kinds.signed(each.maps, kinds.whole.signed(each.common, classes)) for each in coarse]
+    coarse, fine = [each[0] for each in found], [each[-1] for each in found]
+    share, finer_share = (torch.stack([each.share for each in of]).mean(dim=0) for of in (coarse, fine))
+    clearer = finer_share >= _CLEARER * share
+    signed = []
+    for each in coarse:
+        common = kinds.whole.signed(each.common, classes)
+        own = kinds.signed(each.maps, common)
+        signed.append(torch.where(clearer[kinds.kind, None, None], common, own))
     component = kinds.pooled(torch.stack(signed).sum(dim=0))
     _tell_agreement(float((component * classes).mean()), cells.on_event)
     prior = kinds.pooled(component + s.class_weight * classes)
     if not s.rounds:
         return prior
-    fine = [each[-1] for each in found]
-    share, finer_share = (torch.stack([each.share for each in of]).mean(dim=0) for of in (coarse, fine))
-    return refitted(s, cells, kinds, prior, [each.maps for each in fine], finer_share >= _CLEARER * share)
+    return refitted(s, cells, kinds, prior, [each.common for each in fine], clearer)
 
 
 def _tell_agreement(agreement: float, on_event: EventSink) -> None:

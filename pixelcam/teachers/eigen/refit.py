@@ -14,6 +14,7 @@ from pixelcam.teachers.eigen.scale import pooled
 from pixelcam.teachers.eigen.settings import EigenSettings
 
 _MEMORY = 2**30  # bytes of features that a fit may hold at once
+_SURE = 2.0  # standard errors of a difference between images, from where it is not taken for chance
 
 
 def refitted(
@@ -31,8 +32,8 @@ def refitted(
     prior
         (n, grid, grid), pooled.
     joining
-        Further maps (n, grid, grid), without signs, that join the prior; what is answered without them signs
-        them.
+        Further maps (n, grid, grid), without signs, that join the prior where their signs can be told: see
+        `_Fit.joined`.
     where
         (kinds,) bool: the kinds that they join in.
 
@@ -56,12 +57,7 @@ def refitted(
         part.copy_(each)  # in place: never all of them twice
     fit = _Fit(settings, cells, features, kinds.take(chosen))
     del features
-    own = prior[chosen]
-    weights, answer = fit.run(own)
-    if bool(where.any()):
-        signed = torch.stack([fit.kinds.signed(each[chosen], answer) for each in joining]).sum(dim=0)
-        joined = fit.kinds.pooled(own + fit.kinds.pooled(signed))
-        weights, _ = fit.run(torch.where(where[fit.kinds.kind, None, None], joined, own))
+    weights = fit.run(fit.joined(prior[chosen], [each[chosen] for each in joining], where))
     mean, spread = fit.mean, fit.spread
     del fit
     answers = [
@@ -83,23 +79,66 @@ class _Fit:
         self.learnt_from = kinds.learnt_from.repeat_interleave(count, dim=1)
         self.regionless = kinds.regionless.repeat_interleave(count)
 
-    def run(self, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each kind's weights (c, kinds) and what they answer (n, grid, grid)."""
-        target = own.flatten()
+    def joined(self, prior: Tensor, joining: Sequence[Tensor], where: Tensor) -> Tensor:
+        """Return the prior (n, grid, grid), in some kinds with the sum of further maps.
+
+        Their sign is the one by which the images of these kinds hold more of what they show than all other
+        images do: a label comes with its foreground. Where no images are left to compare with, or the
+        difference may be chance, the prior stays as it is.
+        """
+        images = where[self.kinds.kind] & ~self.kinds.regionless
+        if min(int(images.sum()), int((~images).sum())) < 2:
+            return prior
+        alike = [self.kinds.whole.signed(each, joining[0]) for each in joining]
+        further = self.kinds.pooled(torch.stack(alike).sum(dim=0))
+        surplus = self._surplus(further, images)
+        if abs(surplus) < _SURE:
+            return prior
+        joined = self.kinds.pooled(prior + (further if surplus > 0 else -further))
+        return torch.where(where[self.kinds.kind, None, None], joined, prior)
+
+    def run(self, prior: Tensor) -> Tensor:
+        """Return each kind's weights (c, kinds)."""
+        target = prior.flatten()
         for _ in range(self.settings.rounds):
             labels = _labels(target, self.regionless, self.settings.certain)
             weights = torch.stack([self._weights(labels, mine) for mine in self.learnt_from], dim=1)
-            answers = [((x.float() - self.mean) / self.spread) @ weights for x in _chunks(self.features)]
-            answer = pooled(torch.cat(answers).gather(1, self.kind[:, None])[:, 0])
-            target = pooled(answer + own.flatten())
-        return weights, answer.reshape(own.shape)
+            answer = self._answer(weights).gather(1, self.kind[:, None])[:, 0]
+            target = pooled(pooled(answer) + prior.flatten())
+        return weights
+
+    def _surplus(self, maps: Tensor, images: Tensor) -> float:
+        """Return how much more some images (n,) hold of what maps show than the others: Welch's t."""
+        self.cells.obey()
+        shown = (maps * images[:, None, None]).flatten()  # neutral in the others: their means stay free
+        weights = self._ridge(shown, torch.ones_like(shown, dtype=torch.bool))
+        held = self._answer(weights).reshape(len(images), -1).mean(dim=1)
+        own, others = held[images], held[~images]
+        error = (own.var() / len(own) + others.var() / len(others)).sqrt().clamp(min=1e-9)
+        return float((own.mean() - others.mean()) / error)
+
+    def _answer(self, weights: Tensor) -> Tensor:
+        return torch.cat([((x.float() - self.mean) / self.spread) @ weights for x in _chunks(self.features)])
 
     def _weights(self, labels: Tensor, learnt_from: Tensor) -> Tensor:
         """Return the weights (c,) learnt from some cells; from all where none of these is certain."""
         self.cells.obey()
         own = labels * learnt_from
         labels = own if bool(own.any()) else labels
-        return _ridge(self.features, self.mean, self.spread, labels, self.settings.decay)
+        return self._ridge(labels, labels != 0)
+
+    def _ridge(self, wanted: Tensor, kept: Tensor) -> Tensor:
+        """Return the weights (c,) of ridge regression of the kept cells' values on standardised features."""
+        count = self.features.shape[1]
+        gram = torch.zeros(count, count, dtype=torch.float64)
+        towards = torch.zeros(count, dtype=torch.float64)
+        for rows, values, these in zip(*map(_chunks, (self.features, wanted, kept)), strict=True):
+            cells = (rows[these].float() - self.mean) / self.spread
+            gram += (cells.T @ cells).double()
+            towards += (cells.T @ values[these]).double()
+        penalty = self.settings.decay * torch.eye(count, dtype=torch.float64)
+        weights: Tensor = torch.linalg.solve(gram / kept.sum() + penalty, towards / kept.sum())
+        return weights.float()
 
 
 def _labels(values: Tensor, regionless: Tensor, certain: float) -> Tensor:
@@ -112,21 +151,6 @@ def _labels(values: Tensor, regionless: Tensor, certain: float) -> Tensor:
             "check the images, or choose another teacher, such as layercam-abs."
         )
     return labels
-
-
-def _ridge(features: Tensor, mean: Tensor, spread: Tensor, labels: Tensor, decay: float) -> Tensor:
-    """Return the weights (c,) of ridge regression of the labelled cells on standardised features."""
-    gram = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
-    towards = torch.zeros(features.shape[1], dtype=torch.float64)
-    for rows, wanted in zip(_chunks(features), _chunks(labels), strict=True):
-        kept = wanted != 0
-        cells = (rows[kept].float() - mean) / spread
-        gram += (cells.T @ cells).double()
-        towards += (cells.T @ wanted[kept]).double()
-    count = int((labels != 0).sum())
-    penalty = decay * torch.eye(len(gram), dtype=torch.float64)
-    weights: Tensor = torch.linalg.solve(gram / count + penalty, towards / count)
-    return weights.float()
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

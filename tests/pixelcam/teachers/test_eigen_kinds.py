@@ -89,23 +89,51 @@ def test_a_component_is_each_labels_own_and_tells_how_much_it_holds():
     assert 1 > found.share[0] > found.share[1] > 1 / 6
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_joining_map_teaches_its_kind_with_the_sign_that_the_answer_gives_it(sign):
+def joining_scene(surplus):
+    """A known and an unknown part of the foreground, of which images of label 1 hold so much more."""
     known, unknown = cue(1), cue(2)
-    truth = known + unknown
     features = torch.stack([known, unknown, cue(3)], dim=2) + 0.3 * noise(len(LABELS), SIDE**2, 3, seed=4)
-    # The prior leans towards the unknown a little, as any map that is better than chance.
-    prior = pooled((known + 0.25 * unknown).reshape(-1, SIDE, SIDE))
+    features[..., 1] += surplus * (LABELS[:, None] == 1)
+    # The prior leans away from the unknown a little: what it says must not give that its sign.
+    prior = pooled((known - 0.25 * unknown).reshape(-1, SIDE, SIDE))
+    return known + unknown, unknown.reshape(-1, SIDE, SIDE), GivenCells(features), prior
+
+
+def refit(cells, prior, joining, *where, kinds=None):
     settings = EigenSettings(0, (64,), (0,), (64,), grid=SIDE)
-    kinds, joining = Kinds.of(stack(LABELS)), [sign * unknown.reshape(-1, SIDE, SIDE)]
+    return refitted(settings, cells, kinds or Kinds.of(stack(LABELS)), prior, joining, torch.tensor(where))
 
-    def made(*where):
-        return refitted(settings, GivenCells(features), kinds, prior, joining, torch.tensor(where))
 
-    without, joined = made(False, False), made(False, True)
-    torch.testing.assert_close(joined[LABELS == 0], without[LABELS == 0], atol=0.1, rtol=0)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_joining_map_teaches_its_kind_with_the_sign_by_which_its_images_hold_more_of_it(sign):
+    truth, unknown, cells, prior = joining_scene(surplus=0.5)
+    without = refit(cells, prior, [], False, False)
+    joined = refit(cells, prior, [sign * unknown, -sign * unknown], False, True)
+    torch.testing.assert_close(joined[LABELS == 0], without[LABELS == 0], atol=0.2, rtol=0)  # one scale
     assert likeness(joined, truth, LABELS == 1) > likeness(without, truth, LABELS == 1) + 0.05
     assert likeness(joined, truth, LABELS == 1) > 0.9
+
+
+def test_a_joining_map_of_which_no_label_holds_more_is_left_out():
+    _, unknown, cells, prior = joining_scene(surplus=0)
+    without = refit(cells, prior, [], False, False)
+    torch.testing.assert_close(refit(cells, prior, [unknown], False, True), without)
+
+
+def test_nothing_joins_where_there_are_no_other_images_to_compare_with():
+    _, unknown, cells, prior = joining_scene(surplus=0.5)
+    without = refit(cells, prior, [], False, False)
+    torch.testing.assert_close(refit(cells, prior, [unknown], True, True), without)
+
+
+def test_images_that_hold_no_region_are_others_to_compare_with():
+    _, unknown, cells, prior = joining_scene(surplus=0.5)
+    kinds = Kinds.of(stack(LABELS, LABELS == 0)).whole
+    without, joined, turned = (
+        refit(cells, prior, joining, True, kinds=kinds) for joining in ([0 * unknown], [unknown], [-unknown])
+    )
+    torch.testing.assert_close(joined, turned)
+    assert float((joined - without).abs().mean()) > 0.05
 
 
 def test_labels_whose_foreground_looks_otherwise_have_classifiers_of_their_own():
@@ -113,10 +141,6 @@ def test_labels_whose_foreground_looks_otherwise_have_classifiers_of_their_own()
     features = noise(len(LABELS), SIDE**2, 3, seed=4)
     features[..., 0] += torch.where(LABELS[:, None] == 0, 1.0, -1.0) * truth  # dark here, bright there
     prior = pooled((truth + 2 * cue(5)).reshape(-1, SIDE, SIDE))
-    settings = EigenSettings(0, (64,), (0,), (64,), grid=SIDE)
-    nowhere = torch.zeros(2, dtype=torch.bool)
-    kinds = Kinds.of(stack(LABELS))
-    own = refitted(settings, GivenCells(features), kinds, prior, [], nowhere)
-    common = refitted(settings, GivenCells(features), kinds.whole, prior, [], nowhere[:1])
-    assert likeness(own, truth) > 0.6
-    assert abs(likeness(common, truth)) < 0.2
+    cells, kinds = GivenCells(features), Kinds.of(stack(LABELS))
+    assert likeness(refit(cells, prior, [], False, False), truth) > 0.6
+    assert abs(likeness(refit(cells, prior, [], False, kinds=kinds.whole), truth)) < 0.2
