@@ -81,21 +81,20 @@ class Bench:
     def read(self, cell: Cell) -> dict[str, Any] | None:
         """Return the record of a cell that has ended and was run by the same commands; else None.
 
-        A published one only if it was not trained by other defaults than today's, as far as it says.
+        Only if it was not trained by other defaults than today's, as far as it says.
         """
         wanted, path = self._commands(cell), self._record_path(cell)
         if path.is_file():
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if record["commands"] == wanted:
+            if record["commands"] == wanted and not self._outdated(cell, record):
                 return record
         found = self.published.get(_key(wanted))
-        if (
-            found is None
-            or "failure" in found
-            or self._other_settings(cell, found["trained"].get("settings", {}))
-        ):
+        if found is None or "failure" in found or self._outdated(cell, found):
             return None
         return {**found, "row": cell.row.name}  # two rows may come of the same commands
+
+    def _outdated(self, cell: Cell, record: Mapping[str, Any]) -> bool:
+        return bool(self._other_settings(cell, record.get("trained", {}).get("settings", {})))
 
     def _settle(self, cell: Cell) -> dict[str, Any]:
         record: dict[str, Any] = {

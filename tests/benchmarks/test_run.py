@@ -217,6 +217,17 @@ def test_a_published_cell_counts_as_run_unless_its_commands_or_settings_were_oth
     assert known(records) == [None] * 3 + records[3:]
 
 
+def test_a_cell_that_was_run_here_by_other_defaults_is_run_anew(plan, places, fake):
+    run_all(plan, places, fake)
+    bench, cell = Bench(places, fake, report=lambda line: None), plan.cells()[0]
+    path = places.work / "cells" / cell.name / "cell.json"
+    record = json.loads(path.read_text())
+    assert bench.read(cell) == record
+    record["trained"]["settings"]["rate_classifier"] = 7.0
+    path.write_text(json.dumps(record))
+    assert bench.read(cell) is None
+
+
 def test_a_published_cell_from_before_eigen_maps_were_made_by_label_is_run_anew(plan, places, fake):
     records = json.loads(json.dumps(run_all(plan, places, fake)))
     for record in records:

@@ -88,10 +88,10 @@ def eigen_maps(
     )  # fmt: skip
     with torch.inference_mode():
         kinds = Kinds.of(data) if settings.by_label else Kinds.of(data).whole
-        return on_scale(_deviations(settings, cells, kinds, class_maps)).clone()
+        return on_scale(deviations(settings, cells, kinds, class_maps)).clone()
 
 
-def _deviations(settings: EigenSettings, cells: Cells, kinds: Kinds, class_maps: Tensor) -> Tensor:
+def deviations(settings: EigenSettings, cells: Cells, kinds: Kinds, class_maps: Tensor) -> Tensor:
     """Return maps (n, grid, grid) in standard deviations from neutral."""
     s = settings
     wanted = average_maps([class_maps], "rank")[:, None] - 0.5

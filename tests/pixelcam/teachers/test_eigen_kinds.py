@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pixelcam.teachers.eigen import deviations
 from pixelcam.teachers.eigen.components import leading_components
 from pixelcam.teachers.eigen.kinds import Kinds
 from pixelcam.teachers.eigen.refit import refitted
@@ -33,6 +34,9 @@ class GivenCells:
             yield chosen, found if view is None else torch.randn(found.shape)
 
     def obey(self):
+        pass
+
+    def on_event(self, event):
         pass
 
 
@@ -144,3 +148,20 @@ def test_labels_whose_foreground_looks_otherwise_have_classifiers_of_their_own()
     cells, kinds = GivenCells(features), Kinds.of(stack(LABELS))
     assert likeness(refit(cells, prior, [], False, False), truth) > 0.6
     assert abs(likeness(refit(cells, prior, [], False, kinds=kinds.whole), truth)) < 0.2
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_label_without_objects_of_its_own_is_shown_by_those_of_all_and_by_the_finer_level(sign):
+    known, density, alien = cue(1), cue(2), cue(3)
+    dense = LABELS == 1
+    fine, coarse = (noise(len(LABELS), SIDE**2, 12, seed=seed) for seed in (4, 5))
+    coarse[..., :3] += (torch.where(dense, 0.7, 3.0)[:, None] * known)[..., None]
+    coarse[..., 3:6] += (1.0 * dense[:, None] * alien)[..., None]  # stands out most in dense images
+    fine[..., :6] += sign * dense[:, None, None] * (4 * density + 2)[..., None]
+    truth = known + dense[:, None] * density
+    class_maps = (known + cue(6)).reshape(-1, SIDE, SIDE)
+    settings = EigenSettings(1, (64,), (0, 1), (64,), grid=SIDE)
+    maps = deviations(settings, GivenCells(fine, coarse), Kinds.of(stack(LABELS)), class_maps)
+    assert likeness(maps, truth, ~dense) > 0.9
+    assert likeness(maps, truth, dense) > 0.7
+    assert abs(likeness(maps, alien, dense)) < 0.3
