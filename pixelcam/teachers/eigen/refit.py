@@ -99,13 +99,16 @@ class _Fit:
 
     def run(self, prior: Tensor) -> Tensor:
         """Return each kind's weights (c, kinds)."""
-        target = prior.flatten()
-        for _ in range(self.settings.rounds):
-            labels = _labels(target, self.regionless, self.settings.certain)
-            weights = torch.stack([self._weights(labels, mine) for mine in self.learnt_from], dim=1)
+        weights = self._taught(prior.flatten())
+        for _ in range(self.settings.rounds - 1):
             answer = self._answer(weights).gather(1, self.kind[:, None])[:, 0]
-            target = pooled(pooled(answer) + prior.flatten())
+            weights = self._taught(pooled(pooled(answer) + prior.flatten()))
         return weights
+
+    def _taught(self, target: Tensor) -> Tensor:
+        """Return each kind's weights (c, kinds), learnt from what is certain in a map's cells."""
+        labels = _labels(target, self.regionless, self.settings.certain)
+        return torch.stack([self._weights(labels, mine) for mine in self.learnt_from], dim=1)
 
     def _surplus(self, maps: Tensor, images: Tensor) -> float:
         """Return how much more some images (n,) hold of what maps show than the others: Welch's t."""
