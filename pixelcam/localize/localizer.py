@@ -30,8 +30,10 @@ from pixelcam.slides import Slide, open_slide
 
 VIEWS = (1, 4)
 """From how many mirrored views a model can localize."""
-CORE = 768
-CONTEXT = 128
+CORE = 1280
+"""Side of a tile's own part, in working pixels."""
+CONTEXT = 256
+"""What a tile sees around it: at half as much the starter's map shows where tiles meet."""
 ASSUMED_MPP = 0.5
 MAX_WORKING_SCALE = 8.0
 """The most an image is enlarged to reach the model's pixel size: past it, the pixel size is surely wrong."""
@@ -121,9 +123,11 @@ class Localizer:
         """
         slide = _as_slide(image)
         working = self.working_image(slide)
+        foreground = _room_for_map(slide)
         seen = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
         stride = self.network.pixel_head.stride
         ratio = (working.shape[0] / slide.height / stride, working.shape[1] / slide.width / stride)
+        resize_map(seen.grid, foreground.shape, ratio, torch.from_numpy(foreground)).clamp_(0, 1)
         probabilities = class_probabilities(seen.logits, self.card.multi_label)
         familiarity = None
         if self.network.familiarity is not None:
@@ -135,7 +139,7 @@ class Localizer:
             height=slide.height,
             mpp=slide.mpp,
             classes=dict(zip(self.card.classes, probabilities.tolist(), strict=True)),
-            foreground=resize_map(seen.grid, (slide.height, slide.width), ratio).clamp_(0, 1).numpy(),
+            foreground=foreground,
             threshold=self.card.threshold,
             model=self.model,
             familiarity=familiarity,
@@ -323,6 +327,17 @@ def _as_slide(image: NDArray[Any] | Slide | str | Path) -> Slide:
     if isinstance(image, Slide):
         return image
     return open_slide(image) if isinstance(image, str | Path) else Slide.from_array(image)
+
+
+def _room_for_map(slide: Slide) -> NDArray[np.float32]:
+    """Return an array (height, width) for the map, before the work that would be lost without it."""
+    try:
+        return np.empty((slide.height, slide.width), np.float32)
+    except MemoryError as error:
+        raise ImageError(
+            f"The map of {slide.name} needs {4 * slide.height * slide.width / 2**30:.1f} GB of memory; "
+            "close other programs, or localize a part of the image or a smaller copy of it."
+        ) from error
 
 
 def _own_cells(tile: Tile, axis: int, stride: int) -> tuple[int, int | None]:

@@ -19,6 +19,10 @@ MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 """The axes of images (n, c, h, w) along which each of their four mirrored views is turned; none first."""
 
 
+STRIP = 128
+"""Rows of a large map that are drawn at once, so that they stay in the processor's cache."""
+
+
 class Grid(NamedTuple):
     """Cell i of the grid is centred at ``offset + stride * i``, in pixels."""
 
@@ -61,7 +65,9 @@ def move_to_grid(maps: Tensor, source: Grid, target: Grid, size: tuple[int, int]
     return vertical @ maps @ horizontal.T
 
 
-def resize_map(values: Tensor, size: tuple[int, int], ratio: tuple[float, float]) -> Tensor:
+def resize_map(
+    values: Tensor, size: tuple[int, int], ratio: tuple[float, float], out: Tensor | None = None
+) -> Tensor:
     """Interpolate one large plain map (h, w) to another size, without dense matrices.
 
     Parameters
@@ -72,11 +78,18 @@ def resize_map(values: Tensor, size: tuple[int, int], ratio: tuple[float, float]
         Height and width of the result.
     ratio
         Source cells per result pixel, vertically and horizontally; the two grids share their upper left edge.
+    out
+        Where to write the result, of that size; a new tensor where None.
     """
-    for axis in (0, 1):
-        positions = (torch.arange(size[axis], dtype=torch.float64) + 0.5) * ratio[axis] - 0.5
-        values = interpolate(values, axis - 2, positions)
-    return values
+    out = values.new_empty(size) if out is None else out
+    rows, columns = (
+        (torch.arange(side, dtype=torch.float64) + 0.5) * per - 0.5
+        for side, per in zip(size, ratio, strict=True)
+    )
+    # In strips, so that nothing else is as large as the result.
+    for strip, positions in zip(out.split(STRIP), rows.split(STRIP), strict=True):
+        strip.copy_(interpolate(interpolate(values, -2, positions), -1, columns))
+    return out
 
 
 def interpolate(values: Tensor, axis: int, positions: Tensor) -> Tensor:

@@ -12,13 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pixelcam.localize.localization import Localization
-from pixelcam.model.geometry import Grid, interpolate
+from pixelcam.model.geometry import STRIP, Grid, interpolate
 from pixelcam.refine.features import FieldFeatures
 
 Span = tuple[int, int]
 """First cell along an axis, and the one past the last."""
-STRIP = 128
-"""Rows of a map that are drawn at once, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from PIL import Image
 
@@ -83,6 +84,30 @@ def test_a_model_that_sees_further_than_its_tiles_differs_little(deep, large, sm
     # Half the context that is used in earnest; zeros beyond a tile's rim reach its core faintly.
     assert np.abs(tiled - whole).max() < 0.02
     assert np.abs(tiled - whole).mean() < 0.002
+
+
+def test_the_starters_map_does_not_show_where_tiles_meet(monkeypatch):
+    image = np.tile(skimage.data.immunohistochemistry()[:300], (1, 4, 1))
+    slide = Slide.from_array(image, mpp=0.75)
+    starter = module.load("starter", "cpu")
+    assert len(starter.plan_tiles(starter.working_image(slide))) == 2
+    tiled = starter.localize(slide).foreground
+    monkeypatch.setattr(module, "CORE", 4096)
+    whole = starter.localize(slide).foreground
+    assert whole.std() > 0.2
+    assert np.abs(tiled - whole).max() < 0.1
+    assert np.abs(tiled - whole)[:, 1200:1360].mean() < 0.01
+
+
+def test_a_map_that_memory_cannot_hold_is_refused_before_the_work(shallow, large, monkeypatch):
+    def full(*arguments):
+        raise MemoryError
+
+    events = []
+    monkeypatch.setattr(module.np, "empty", full)
+    with pytest.raises(ImageError, match=r"needs 0\.0 GB of memory; close other programs"):
+        shallow.localize(large, on_event=events.append)
+    assert events == []
 
 
 def test_class_probabilities_of_tiles_are_near_those_of_the_whole(deep, large, small_tiles):

@@ -71,7 +71,8 @@ def test_a_map_on_its_own_grid_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"), [((6, 9), (24, 36)), ((6, 9), (13, 50)), ((40, 30), (7, 11)), ((1, 1), (5, 3))]
+    ("shape", "size"),
+    [((6, 9), (24, 36)), ((6, 9), (13, 50)), ((40, 30), (7, 11)), ((1, 1), (5, 3)), ((9, 6), (300, 7))],
 )
 def test_resizing_a_map_is_linear_interpolation_that_shares_the_upper_left_edge(shape, size):
     values = np.random.default_rng(1).random(shape)
