@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from pixelcam.model.device import device_memory_guard
 from pixelcam.model.geometry import MIRRORINGS, Grid
 from pixelcam.slides import Slide
 
-MOST_MIRRORED_TILES = 4
-"""A field of more tiles is seen once only, unless the localizer is one of four views: it takes its time."""
+MOST_MIRRORED = 1792**2
+"""Working pixels; more are seen once only, unless the localizer is one of four views: it takes its time."""
 IN_MEMORY = 512 * 2**20
 """Bytes of one field's features that are kept in memory; more of them lie in a file."""
 MOST_BYTES = 8 * 2**30
@@ -114,7 +115,7 @@ def extract_features(
     looked_at = sum(math.prod(np.subtract(tile.core_stop, tile.core_start).tolist()) for tile in tiles)
     maps = _make_maps(localizer, working.shape, looked_at, scratch, in_memory)
     prior = torch.zeros([math.ceil(side / head.stride) for side in working.shape])
-    views = MIRRORINGS if len(tiles) <= MOST_MIRRORED_TILES else localizer.mirrorings
+    views = MIRRORINGS if looked_at <= MOST_MIRRORED else localizer.mirrorings
     on_event(Event("started", stage="features", total=len(tiles)))
     for index, tile in enumerate(tiles):
         if should_stop() is not Stop.NO:
@@ -160,14 +161,16 @@ def _make_maps(
         )
     if 2 * sum(sizes) <= in_memory:
         return [torch.zeros(each, dtype=torch.float16) for each in shapes]
+    place = scratch or tempfile.gettempdir()
+    refusal = OutputError(f"{place} cannot take {filled / 2**30:.1f} GB of features; make room there.")
     try:
-        with tempfile.TemporaryFile(dir=scratch) as file:
+        # Memory that has no room on the disk is told by a signal that ends the program.
+        if shutil.disk_usage(place).free < filled:
+            raise refusal
+        with tempfile.TemporaryFile(dir=place) as file:
             array = np.memmap(file, dtype=np.float16, mode="w+", shape=(sum(sizes),))
     except OSError as error:
-        raise OutputError(
-            f"{scratch or tempfile.gettempdir()} cannot take {2 * sum(sizes) / 2**30:.1f} GB of features; "
-            "make room there."
-        ) from error
+        raise refusal from error
     parts = torch.from_numpy(array).split(sizes)
     return [part.view(each) for part, each in zip(parts, shapes, strict=True)]
 

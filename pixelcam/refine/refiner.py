@@ -33,6 +33,9 @@ WINDOWS = (12, 28)
 FULL_WEIGHT = 29
 """A cell counts in full from so many labelled pixels on: those of a disc of radius 3."""
 MOST_SAMPLES = 400
+"""Labelled cells that a fit takes; of more, those of a block are averaged."""
+MOST_AVERAGED = 16
+"""Cells whose features stand for a block's: an accepted region has tens of thousands."""
 BIAS = 0.6
 """The constant feature: how easily a map as a whole is made lighter or darker."""
 PART = 2**22
@@ -248,20 +251,22 @@ class Refiner:
     def _own(self, seeds: SeedMap) -> tuple[SeedSamples, Tensor]:
         """Return the samples of this image, and the cells (n, 2) that they lie at."""
         rows, columns, counts, values = self._cells(seeds)
-        places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
-        features = torch.cat([self._gathered(rows, columns), places], dim=1)
-        prior = self.features.prior[rows, columns]
         weights = torch.from_numpy(np.minimum(counts / FULL_WEIGHT, 1)).float()
-        side = 1
-        groups = np.arange(len(rows))
-        while len(np.unique(groups)) > MOST_SAMPLES:
+        side, blocks = 1, np.arange(len(rows))
+        while len(np.unique(blocks)) > MOST_SAMPLES:
             side *= 2
-            groups = ((rows // side) * self._grid[1] + columns // side) * 2 + values
-        if side > 1:
-            _, index = np.unique(groups, return_inverse=True)
-            features, prior, values, weights = _averaged(features, prior, values, weights, index)
-        own = SeedSamples(features[:, :-2], prior, torch.from_numpy(values).float(), weights)
-        return own, features[:, -2:]
+            blocks = ((rows // side) * self._grid[1] + columns // side) * 2 + values
+        first, blocks = np.unique(blocks, return_index=True, return_inverse=True)[1:]
+        shown = _some_of_each(blocks, rows, columns)
+        block, block_shown = torch.from_numpy(blocks), torch.from_numpy(blocks[shown])
+        places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
+        own = SeedSamples(
+            _means(self._gathered(rows[shown], columns[shown]), weights[shown], block_shown),
+            _means(self.features.prior[rows, columns][:, None], weights, block)[:, 0],
+            torch.from_numpy(values[first]).float(),
+            torch.zeros(len(first)).index_add_(0, block, weights),
+        )
+        return own, _means(places, weights, block)
 
     def _cells(self, seeds: SeedMap) -> tuple[NDArray[np.int64], ...]:
         """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels."""
@@ -354,15 +359,24 @@ def _weighted(values: Tensor, down: tuple[Tensor, Tensor], along: tuple[Tensor, 
     return torch.einsum("cnij,ni,nj->nc", parts, down[1], along[1])
 
 
-def _averaged(
-    features: Tensor, prior: Tensor, values: NDArray[np.int64], weights: Tensor, index: NDArray[np.int64]
-) -> tuple[Tensor, Tensor, NDArray[np.int64], Tensor]:
-    """Return the weighted means of each group's cells, whose weights add up."""
-    group = torch.from_numpy(index)
-    count = int(group.max()) + 1
-    total = torch.zeros(count).index_add_(0, group, weights)
-    mean = torch.zeros(count, features.shape[1]).index_add_(0, group, features * weights[:, None])
-    means = torch.zeros(count).index_add_(0, group, prior * weights)
-    first = np.zeros(count, dtype=np.int64)
-    first[index] = values
-    return mean / total[:, None], means / total, first, total
+def _some_of_each(
+    blocks: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the indices of at most `MOST_AVERAGED` cells of each block, evenly spread over it.
+
+    Which they are hardly changes with what else is labelled, so that a next stroke finds them known. The
+    steps are those of Roberts' R2 sequence, by which any number of points lie evenly in the plane.
+    """
+    turn = (rows * 0.7548776662466927 + columns * 0.5698402909980532) % 1
+    order = np.lexsort((turn, blocks))
+    sizes = np.bincount(blocks)
+    rank = np.arange(len(blocks)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < MOST_AVERAGED])
+
+
+def _means(values: Tensor, weights: Tensor, blocks: Tensor) -> Tensor:
+    """Return the weighted means (blocks, d) of values (n, d)."""
+    count = int(blocks.max()) + 1 if len(blocks) else 0
+    total = torch.zeros(count).index_add_(0, blocks, weights)
+    sums = torch.zeros(count, values.shape[1]).index_add_(0, blocks, values * weights[:, None])
+    return sums / total[:, None]

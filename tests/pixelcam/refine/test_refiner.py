@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
 
-from pixelcam.errors import CancelledError, ImageError
+from pixelcam.errors import CancelledError, ImageError, OutputError
 from pixelcam.events import Stop
 from pixelcam.localize import localizer as localizing
 from pixelcam.refine import MapGrid, Refiner, SeedSamples, extract_features, features, refiner
@@ -72,7 +73,7 @@ def test_features_of_some_tiles_are_standardised_over_them_and_take_their_room_o
 ):
     monkeypatch.setattr(localizing, "CORE", 32)
     monkeypatch.setattr(localizing, "CONTEXT", 32)
-    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    monkeypatch.setattr(features, "MOST_MIRRORED", 0)
     tiles = shallow.plan_tiles(shallow.working_image(slide))
     whole = extract_features(shallow, slide)
     some = extract_features(shallow, slide, only=tiles[:2])
@@ -98,7 +99,7 @@ def test_features_of_some_tiles_are_standardised_over_them_and_take_their_room_o
 
 @pytest.mark.parametrize("views", [1, 4])
 def test_without_labels_the_map_is_the_models_own(shallow, slide, views, monkeypatch):
-    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    monkeypatch.setattr(features, "MOST_MIRRORED", 0)
     model = dataclasses.replace(shallow.model, views=views)
     localizer = localizing.Localizer(shallow.network, shallow.card, model, shallow.device)
     found = Refiner(extract_features(localizer, slide)).refine(np.zeros(SHAPE, np.uint8))
@@ -232,6 +233,26 @@ def test_a_large_area_is_averaged_to_few_samples(field, monkeypatch):
     assert np.isfinite(Refiner(field).refine(labels).foreground).all()
 
 
+def test_a_large_area_costs_the_features_of_some_of_its_cells_only(shallow, slide, monkeypatch):
+    monkeypatch.setattr(refiner, "MOST_SAMPLES", 20)
+    monkeypatch.setattr(refiner, "MOST_AVERAGED", 10**6)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[:, :60], labels[:30, 70:] = 2, 1
+    field = extract_features(shallow, slide)
+    slow = Refiner(field)
+    every = slow.refine(labels).foreground
+    monkeypatch.setattr(refiner, "MOST_AVERAGED", 6)
+    tool = Refiner(field)
+    some = tool.refine(labels).foreground
+    assert len(tool._known) <= 6 * 20 < len(slow._known) / 2
+    assert np.abs(some - every)[labels == 0].mean() < 0.02
+    assert torch.equal(tool.samples(labels).weights, slow.samples(labels).weights)
+    known = set(tool._known)
+    labels[40:42, 80:90] = 1
+    tool.fit(labels)
+    assert len(set(tool._known) - known) < 20, "the next stroke finds most of them known"
+
+
 def test_samples_of_another_image_change_an_image_without_labels(field, slide, request):
     empty = np.zeros(SHAPE, np.uint8)
     tool = Refiner(field)
@@ -250,8 +271,15 @@ def test_features_past_the_memory_limit_lie_in_a_file_and_are_the_same(shallow, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_features_that_the_disk_cannot_take_are_refused_before_they_are_written(shallow, slide, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    assert extract_features(shallow, slide).nbytes > 1000, "in memory"
+    with pytest.raises(OutputError, match=r"cannot take 0\.0 GB of features; make room there"):
+        extract_features(shallow, slide, in_memory=0)
+
+
 def test_features_in_tiles_are_those_of_the_whole(shallow, slide, monkeypatch):
-    monkeypatch.setattr(features, "MOST_MIRRORED_TILES", 0)
+    monkeypatch.setattr(features, "MOST_MIRRORED", 0)
     whole = extract_features(shallow, slide)
     monkeypatch.setattr(localizing, "CORE", 32)
     monkeypatch.setattr(localizing, "CONTEXT", 32)
