@@ -120,7 +120,8 @@ class Layout:
         if self.colour == PHOTOMETRIC.MINISWHITE:
             colour = 255 - colour
         elif self.colour == PHOTOMETRIC.YCBCR:
-            colour = ycbcr_to_rgb(colour)
+            left_out = (colour == 255).all(axis=-1, keepdims=True)  # no colour: what tiles are filled with
+            colour = np.where(left_out, colour, ycbcr_to_rgb(colour))
         elif self.colour == PHOTOMETRIC.SEPARATED:
             colour = cmyk_to_rgb(colour)
         if self.alpha is not None:

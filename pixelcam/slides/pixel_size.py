@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import tifffile
 
 PLAUSIBLE = (0.05, 20.0)
-"""Micrometres per pixel that a microscope or scanner has; resolution tags beyond are print sizes."""
+"""Micrometres per pixel that a microscope or scanner has; beyond are print sizes and mistaken units."""
 
 # https://docs.openmicroscopy.org/ome-model/ : UnitsLength
 _OME_UNITS = {
@@ -44,9 +44,15 @@ def pixel_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> floa
     """Return micrometres per pixel of the series' finest level, or None where the file does not say.
 
     OME metadata beat Aperio's description, which beats ImageJ's unit, which beats the resolution tags. The
-    tags count only where their unit is real and the size is plausible. Where rows and columns differ by up to
-    5 % their mean is taken; where they differ by more there is no one size, and None is returned.
+    tags count only where their unit is real, and all of them only where the size is plausible. Where rows and
+    columns differ by up to 5 % their mean is taken; where they differ by more there is no one size, and None
+    is returned.
     """
+    mpp = _noted(tiff, series)
+    return mpp if mpp is not None and PLAUSIBLE[0] <= mpp <= PLAUSIBLE[1] else None
+
+
+def _noted(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
     if tiff.is_ome:
         # A series is a sequence with an `index` method of its own.
         index = next(i for i, other in enumerate(tiff.series) if other is series)
@@ -79,8 +85,7 @@ def _of_tags(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
     for name in ("XResolution", "YResolution"):
         above, below = page.tags.valueof(name, (0, 0)) or (0, 0)
         sizes.append(unit * below / above if unit and above else math.nan)
-    mpp = _mean(*sizes)
-    return mpp if mpp is not None and PLAUSIBLE[0] <= mpp <= PLAUSIBLE[1] else None
+    return _mean(*sizes)
 
 
 def _mean(x: float, y: float) -> float | None:

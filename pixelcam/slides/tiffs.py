@@ -79,7 +79,8 @@ def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
     orientation = int(page.tags.valueof("Orientation", 1))
     if len(series.levels) == 1 and _area(series) <= EAGER_PIXELS:
         with _worded(path):
-            pixels = np.asarray(series.asarray())
+            sparse = any(page is not None and 0 in page.databytecounts for page in series.pages)
+            pixels = np.asarray(_zarr_level(series, 0)[...] if sparse else series.asarray())
         layout = Layout.of(series, pixels, str(path))
         tiff.close()
         return (upright(layout.to_rgb(pixels), orientation),)
@@ -98,8 +99,9 @@ def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
 
 def _zarr_level(series: tifffile.TiffPageSeries, level: int) -> zarr.Array[Any]:
     """Open one level as zarr: the one place that knows tifffile's store, which later versions change."""
-    # Scanners leave out tiles that hold only glass, which is white.
-    fill = 255 if series.dtype == np.uint8 else None
+    # Scanners leave out tiles that hold only glass, which is white: no ink, or all light.
+    dark = series.keyframe.photometric in (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.SEPARATED)
+    fill = (0 if dark else 255) if series.dtype == np.uint8 else None
     array = zarr.open(series.aszarr(level=level, fillvalue=fill), mode="r")
     assert isinstance(array, zarr.Array)
     return array

@@ -23,7 +23,15 @@ def path(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "unit", "mpp"),
-    [(0.25, "µm", 0.25), (250.0, "nm", 0.25), (0.0005, "mm", 0.5), (0.3, None, 0.3), (1.0, "pixel", None)],
+    [
+        (0.25, "µm", 0.25),
+        (250.0, "nm", 0.25),
+        (0.0005, "mm", 0.5),
+        (0.3, None, 0.3),
+        (1.0, "pixel", None),
+        (0.0005, None, None),
+        (352.77, "µm", None),
+    ],
 )
 def test_ome_metadata(path, size, unit, mpp):
     metadata = {"PhysicalSizeX": size, "PhysicalSizeY": size}
@@ -50,6 +58,7 @@ def test_aperio_description(path):
     text = "Aperio Image Library v11.2.1\n8x8 Q=70|AppMag = 20|MPP = 0.4990|Left = 1"
     options = {"tile": (16, 16), "metadata": None}
     assert mpp_of(path, description=text, **options) == 0.499
+    assert mpp_of(path, description=text.replace("0.4990", "352.77"), **options) is None
     assert mpp_of(path, description=text.replace("MPP", "Other"), **options) is None
     assert mpp_of(path, description=text.replace("0.4990", "unknown"), **options) is None
     assert mpp_of(path, description=text.replace("0.4990", "0.4.9"), **options) is None

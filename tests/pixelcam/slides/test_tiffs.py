@@ -199,6 +199,44 @@ def test_tiles_that_a_scanner_left_out_are_white(tissue, tmp_path):
     np.testing.assert_array_equal(slide.read()[:32], tissue[:32, :128])
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack", "miniswhite", "separated"])
+def test_left_out_tiles_are_white_however_colours_are_stored(tissue, tmp_path, photometric, levels):
+    samples = {"rgb": 3, "separated": 4}.get(photometric, 1)
+    pixels = np.ascontiguousarray(np.concatenate([tissue, tissue], axis=-1)[:128, :128, :samples].squeeze())
+    tiles = (
+        None if row == 32 else np.ascontiguousarray(pixels[row : row + 32, column : column + 32])
+        for row in range(0, 128, 32)
+        for column in range(0, 128, 32)
+    )
+    options = {"photometric": photometric, "tile": (32, 32)}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        writer.write(tiles, shape=pixels.shape, dtype=np.uint8, subifds=levels - 1, **options)
+        if levels == 2:
+            writer.write(np.ascontiguousarray(pixels[::2, ::2]), subfiletype=1, **options)
+    slide = open_slide(tmp_path / "a.ome.tif")
+    assert len(slide.levels) == levels
+    assert (slide.read()[32:64] == 255).all()
+    assert not (slide.read()[:32] == 255).all()
+
+
+def test_left_out_tiles_of_an_old_aperio_slide_are_white(tissue, tmp_path):
+    tiles = (
+        None if row == 64 else np.ascontiguousarray(tissue[row : row + 64, column : column + 64])
+        for row in (0, 64)
+        for column in (0, 64)
+    )
+    with tifffile.TiffWriter(tmp_path / "a.svs") as writer:
+        writer.write(
+            tiles, shape=(128, 128, 3), dtype=np.uint8, tile=(64, 64), photometric="rgb", compression=33003,
+            description="Aperio Image Library v11.2.1\n128x128 (64x64) J2K|AppMag = 20|MPP = 0.5",
+            metadata=None, software=False,
+        )  # fmt: skip
+    found = open_slide(tmp_path / "a.svs").read()
+    assert (found[64:] == 255).all()
+    assert not (found[:64] == 255).all()
+
+
 def test_label_macro_and_thumbnail_of_a_slide_are_passed_over(tissue, tmp_path):
     path = tmp_path / "a.svs"
     write_svs(path, tissue)
