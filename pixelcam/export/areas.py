@@ -113,7 +113,7 @@ def areas_of_map(localization: Localization, threshold: float | None = None) -> 
 
 
 def areas_of_seeds(labels: NDArray[np.uint8], sidecar: SeedSidecar) -> ImageAreas:
-    """Return what a reviewer painted as the areas "foreground" and "background", with all of the sidecar.
+    """Return what a reviewer painted as the areas "background" and "foreground", with all of the sidecar.
 
     Parameters
     ----------
@@ -129,8 +129,9 @@ def areas_of_seeds(labels: NDArray[np.uint8], sidecar: SeedSidecar) -> ImageArea
         image.height,
         image.mpp,
         (
-            Area("foreground", labels == FOREGROUND, FOREGROUND_COLOUR),
+            # Where formats number their classes from 1, they have the numbers of the labels.
             Area("background", labels == BACKGROUND, BACKGROUND_COLOUR),
+            Area("foreground", labels == FOREGROUND, FOREGROUND_COLOUR),
         ),
         sidecar.scale,
         sidecar.translate,

@@ -18,9 +18,10 @@ from pixelcam.export.dicom import write_dicom_areas, write_dicom_map
 from pixelcam.export.geojson import write_geojson, write_seed_geojson
 from pixelcam.export.histomics import write_histomics
 from pixelcam.export.maps import write_foreground, write_map_png
+from pixelcam.export.naming import free_stem
 from pixelcam.export.ngff import write_map_zarr, write_seeds_zarr
 from pixelcam.export.results import safe_stem
-from pixelcam.export.seeds import FORMATS, complete_sidecar, free_stem, write_seeds
+from pixelcam.export.seeds import FORMATS, complete_sidecar, write_seeds
 
 if TYPE_CHECKING:
     from pixelcam.export.sidecar import SeedSidecar

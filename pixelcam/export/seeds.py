@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixelcam.errors import ConfigError, ImageError, SeedsError
 from pixelcam.export.atomic import atomic_paths, write_bytes
-from pixelcam.export.results import safe_stem
+from pixelcam.export.naming import free_stem
 from pixelcam.export.sidecar import SeedCounts, SeedImage, SeedSidecar
 from pixelcam.seeds import count_seeds
 from pixelcam.slides import hash_file
@@ -134,8 +134,9 @@ def read_seeds(folder: str | Path) -> list[SeedRecord]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SeedsError(f"{folder} is not a folder; give the folder that seeds were exported to.")
-    sidecars = sorted(folder.glob(f"*{_SIDECAR}"))
-    for array in sorted([*folder.glob("*.seeds.png"), *folder.glob("*.seeds.npz")]):
+    # Names with a dot before them are macOS' own notes about the files.
+    sidecars = sorted(folder.glob(f"[!.]*{_SIDECAR}"))
+    for array in sorted([*folder.glob("[!.]*.seeds.png"), *folder.glob("[!.]*.seeds.npz")]):
         if not array.with_suffix(".json").exists():
             raise SeedsError(
                 f"{array} lacks its sidecar {array.with_suffix('.json').name}; copy that here too."
@@ -188,7 +189,7 @@ def _find_image(sidecar_path: Path, image: SeedImage) -> Path:
     if image.path:
         # A path from Windows names no folder that is known here, but its last part is still the file's name.
         names += [Path(image.path), folder / image.path.replace("\\", "/").rsplit("/", 1)[-1]]
-    found = [path for path in names if path.is_file()]
+    found = [path for path in names if os.path.isfile(path)]  # noqa: PTH113 - Path raises where it may not look
     for path in found:
         with suppress(ImageError):
             if hash_file(path) == image.fingerprint:
@@ -202,19 +203,6 @@ def _find_image(sidecar_path: Path, image: SeedImage) -> Path:
         f"The image {image.path or image.name} of the seeds {sidecar_path.name} is missing; "
         f"put it back, or beside the seeds in {folder}."
     )
-
-
-def free_stem(folder: Path, image: SeedImage) -> str:
-    """Return the stem of this image's seeds: its name, unless that is another image's already."""
-    stem = safe_stem(image.name)
-    for candidate in (stem, f"{stem}-{image.fingerprint[:8]}"):
-        taken = any((folder / f"{candidate}.seeds.{end}").exists() for end in ("json", *FORMATS))
-        if not taken:
-            return candidate
-        before = _saved_image(folder, candidate)
-        if before is not None and image.fingerprint in (before.fingerprint, before.pixels):
-            return candidate
-    return f"{stem}-{image.fingerprint}"
 
 
 def _saved_image(folder: Path, stem: str) -> SeedImage | None:

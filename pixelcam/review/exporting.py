@@ -10,6 +10,7 @@ from pathlib import Path
 from pixelcam.errors import ConfigError, ImageError
 from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds, safe_stem
+from pixelcam.export.naming import has_seeds_of
 from pixelcam.export.sidecar import SeedImage, SeedSidecar
 from pixelcam.review.agreement import has_seeds
 from pixelcam.review.entries import ImageEntry
@@ -33,6 +34,7 @@ def sidecar_of(project: Project, entry: ImageEntry, reviewer: str) -> SeedSideca
     MissingImageError, ChangedImageError
         The image is not where it was, or another.
     """
+    path = str(project.locate(entry.id))
     grid = project.seed_grid(entry.id)
     found = project.localization(entry.id) if entry.localized else None
     saves = [save for save in project.history(entry.id) if save.reviewer == reviewer]
@@ -40,15 +42,7 @@ def sidecar_of(project: Project, entry: ImageEntry, reviewer: str) -> SeedSideca
     if threshold is None and found is not None:
         threshold = found.threshold
     return SeedSidecar(
-        image=SeedImage(
-            entry.name,
-            str(project.locate(entry.id)),
-            "",
-            entry.fingerprint,
-            entry.width,
-            entry.height,
-            entry.mpp,
-        ),
+        image=_image_of(entry, path),
         level=grid.level,
         scale=grid.scale,
         translate=grid.translate,
@@ -60,6 +54,15 @@ def sidecar_of(project: Project, entry: ImageEntry, reviewer: str) -> SeedSideca
         started=saves[0].time.isoformat(timespec="seconds") if saves else "",
         saved=saves[-1].time.isoformat(timespec="seconds") if saves else "",
     )
+
+
+def _image_of(entry: ImageEntry, path: str) -> SeedImage:
+    return SeedImage(entry.name, path, "", entry.fingerprint, entry.width, entry.height, entry.mpp)
+
+
+def _is_due(entry: ImageEntry, reviewer: str, folder: Path) -> bool:
+    """Return whether an image's seeds are to be written: there are some, or the folder holds older ones."""
+    return has_seeds(entry) or has_seeds_of(folder, _image_of(entry, ""), reviewer)
 
 
 def export_project(
@@ -75,6 +78,8 @@ def export_project(
 
     With "png" or "npz", each folder of seeds is one that ``pixelcam finetune --seeds`` reads. The seeds of
     one reviewer go right into `out`; those of several into a folder each, as they are of the same images.
+    Images without seeds are passed over, unless the folder holds seeds that were cleared since: these are
+    written without a seed.
 
     Parameters
     ----------
@@ -107,15 +112,18 @@ def export_project(
     """
     names = [project.reviewer] if reviewers is None else list(reviewers)
     of_seeds, of_results = _sorted_formats(formats, results)
+    folders = {name: Path(out) if len(names) == 1 else Path(out) / safe_stem(name) for name in names}
     seeds = [
-        (name, entry) for name in names for entry in project.images_of(name) if of_seeds and has_seeds(entry)
+        (name, entry)
+        for name in names
+        for entry in project.images_of(name)
+        if of_seeds and _is_due(entry, name, folders[name])
     ]
     maps = [entry for entry in project.images() if of_results and entry.localized]
     total, written = len(seeds) + len(maps), []
     for number, (name, entry) in enumerate(seeds, start=1):
-        folder = Path(out) if len(names) == 1 else Path(out) / safe_stem(name)
         sidecar = sidecar_of(project, entry, name)
-        written += export_seeds(folder, project.seeds(entry.id, name), sidecar, of_seeds)
+        written += export_seeds(folders[name], project.seeds(entry.id, name), sidecar, of_seeds)
         on_event(Event("step", "export", step=number, total=total))
     times = Counter(safe_stem(entry.name).casefold() for entry in maps)
     for number, entry in enumerate(maps, start=len(seeds) + 1):
@@ -148,7 +156,7 @@ def export_seeds_of(
     out
         Made where it is missing.
     ids
-        The images' numbers; those without seeds are passed over.
+        The images' numbers; those without seeds are passed over, see `export_project`.
     formats
         Of `SEED_FORMATS`; "png" is what ``pixelcam finetune --seeds`` reads.
 
@@ -159,7 +167,7 @@ def export_seeds_of(
     """
     done = Exported()
     for entry in map(project.image, ids):
-        if has_seeds(entry):
+        if _is_due(entry, project.reviewer, Path(out)):
             try:
                 sidecar = sidecar_of(project, entry, project.reviewer)
             except ImageError as error:

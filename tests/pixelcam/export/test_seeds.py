@@ -195,6 +195,12 @@ def test_of_two_candidates_the_unchanged_image_counts(labels, make_sidecar, tmp_
     assert record.image_path == tmp_path / "images" / "field.png"
 
 
+def test_what_macos_notes_beside_files_is_passed_over(labels, make_sidecar, tmp_path):
+    for path in write_seeds(tmp_path / "seeds", labels, make_sidecar()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
+    assert len(read_seeds(tmp_path / "seeds")) == 1
+
+
 def test_a_missing_image_is_told(labels, make_sidecar, tmp_path):
     write_seeds(tmp_path / "seeds", labels, make_sidecar())
     (tmp_path / "images" / "field.png").unlink()

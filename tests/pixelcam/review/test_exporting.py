@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelcam.errors import ConfigError, MissingImageError
-from pixelcam.export import read_seeds
+from pixelcam.export import SEED_FORMATS, read_seeds
 from pixelcam.localize import ModelRef
 from pixelcam.review import Project, export_project
 from pixelcam.review.exporting import export_seeds_of
@@ -72,6 +72,38 @@ def test_images_of_one_name_do_not_overwrite_each_other(painted, tmp_path):
         "images",
     ]
     assert len(list((tmp_path / "out").glob("*.mask.png"))) == 2
+
+
+@pytest.mark.parametrize("form", SEED_FORMATS)
+def test_seeds_of_images_of_one_name_are_kept_apart_in_every_format(project, tmp_path, form):
+    folders = [tmp_path / patient for patient in ("one", "two")]
+    pictures = [write_image(each / "slide.tif", 40, 50, number) for number, each in enumerate(folders)]
+    entries = project.add_images(pictures)
+    if form == "dicom-seg":
+        pytest.importorskip("highdicom")
+        with project._database.writing() as connection:
+            connection.execute("UPDATE images SET mpp = 0.5")
+    for value, entry in enumerate(entries, start=1):
+        project.write_seeds(entry.id, (0, 0, 2, 2), np.full((2, 2), value, np.uint8))
+    first, again = (set(export_project(project, tmp_path / "out", [form])) for _ in range(2))
+    assert {path.name.split(".")[0] for path in first} == {"slide", f"slide-{entries[1].fingerprint[:8]}"}
+    assert again == first
+    assert {path.name for path in first} == {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_seeds_that_were_cleared_are_cleared_in_an_older_export_too(painted, image, tmp_path):
+    out = tmp_path / "out"
+    export_project(painted, out, ["png", "geojson"])
+    painted.write_changes(image, np.zeros((700, 600), np.uint8))
+    with Project.open(painted.folder, reviewer="Bob") as bob:
+        bob.write_seeds(image, (0, 0, 2, 2), np.ones((2, 2), np.uint8))
+        bob.write_seeds(image, (0, 0, 2, 2), np.zeros((2, 2), np.uint8))
+        assert export_project(bob, out, ["png", "geojson"]) == []  # the seeds there are Ann's
+    assert read_seeds(out)[0].labels.any()
+    assert export_seeds_of(painted, tmp_path / "elsewhere", [image]).paths == []
+    assert len(export_project(painted, out, ["png", "geojson"])) == 3
+    assert not read_seeds(out)[0].labels.any()
+    assert '"features": []' in (out / "b.seeds.geojson").read_text()
 
 
 def test_a_format_that_fits_nothing_is_refused_before_anything_is_written(painted, tmp_path):
