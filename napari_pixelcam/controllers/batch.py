@@ -64,8 +64,7 @@ class BatchController:
             for number, entry in enumerate(entries, start=1):
                 if task.should_stop() is not Stop.NO:
                     raise CancelledError
-                made = project.image(entry.id).model
-                if made is None or made.sha256 != digest or made.views < choice.views:
+                if not _has_map(project, entry.id, digest, choice.views):
                     try:
                         slide = read_image(project, entry.id).slide
                         localization = session.localizers.localize(
@@ -114,6 +113,13 @@ class BatchController:
         self._task = None
         self.changed.emit()
         self.ended.emit(level, message)
+
+
+def _has_map(project: Project, image: int, digest: str, views: int) -> bool:
+    """Return whether this model has localized an image from at least so many views, and the map is there."""
+    made = project.image(image).model
+    enough = made is not None and made.sha256 == digest and made.views >= views
+    return enough and project.localization(image) is not None
 
 
 def _images(count: int) -> str:

@@ -266,7 +266,7 @@ def export(
     from pixelcam.review.exporting import export_project
 
     with _looking_at(folder, reviewer) as project, show_progress() as sink:
-        if not everyone and reviewer not in project.reviewers():
+        if not everyone and project.reviewer not in project.reviewers():
             raise ProjectError(
                 f"Nobody called {reviewer!r} has worked in {folder}; name one of "
                 f"{', '.join(project.reviewers())} with --reviewer, or use --everyone."

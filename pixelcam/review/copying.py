@@ -155,9 +155,13 @@ class Copying:
             "SELECT * FROM judgements WHERE image = ? AND reviewer = ?", theirs
         ).fetchone()
         kept = records.entry(self.ours, ours[1], ours[0])
-        if row is not None and kept is not None and not _judged(kept):
-            for what in records.JUDGEMENTS:
-                records.set_judgement(self.ours, *ours, what, row[what])
+        if row is None or kept is None or _judged(kept):
+            return
+        given = {what: row[what] for what in ("status", "label", "note")}
+        given["seconds"] = max(row["seconds"], kept.seconds)
+        given["threshold"] = row["threshold"] if kept.threshold is None else kept.threshold
+        for what, value in given.items():
+            records.set_judgement(self.ours, *ours, what, value)
 
     def _copy_models(self) -> None:
         for row in self.theirs.execute("SELECT sha256, name, path, first_used FROM models"):

@@ -63,10 +63,15 @@ def describe_image(row: sqlite3.Row, folder: Path) -> None:
 
 def find_file(row: sqlite3.Row, folder: Path) -> Path | None:
     """Return an image's file where it was, or where it lies from the project; None where it is neither."""
+    return next(iter(_places(row, folder)), None)
+
+
+def _places(row: sqlite3.Row, folder: Path) -> list[Path]:
+    """Return the files that may be an image; none where they may not be looked at."""
     places = [Path(row["path"])]
     if row["relative_path"]:
         places.append(folder / row["relative_path"])
-    return next((place for place in places if place.is_file()), None)
+    return [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - Path raises where it may not look
 
 
 def verified_file(row: sqlite3.Row, folder: Path) -> tuple[Path, os.stat_result, bool]:
@@ -81,20 +86,21 @@ def verified_file(row: sqlite3.Row, folder: Path) -> tuple[Path, os.stat_result,
     ChangedImageError
         The file's bytes are not those that were added.
     """
-    path = find_file(row, folder)
-    if path is None:
+    places = _places(row, folder)
+    if not places:
         raise MissingImageError(
             f"The image {row['path']} is missing; put it back, or tell the project where it is now "
             f"(pixelcam review relink {folder} PLACE)."
         )
-    status = path.stat()
-    same_state = (status.st_size, status.st_mtime_ns) == (row["bytes"], row["modified"])
-    if not same_state and hash_file(path) != row["fingerprint"]:
-        raise ChangedImageError(
-            f"{path} is not the image that the project knows (its content differs); put the original back, "
-            "or add this one as a new image."
-        )
-    return path, status, not same_state or str(path) != row["path"]
+    for path in places:
+        status = path.stat()
+        same_state = (status.st_size, status.st_mtime_ns) == (row["bytes"], row["modified"])
+        if same_state or hash_file(path) == row["fingerprint"]:
+            return path, status, not same_state or str(path) != row["path"]
+    raise ChangedImageError(
+        f"{places[0]} is not the image that the project knows (its content differs); put the original back, "
+        "or add this one as a new image."
+    )
 
 
 def search_file(row: sqlite3.Row, place: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -297,7 +298,7 @@ class OpenProject:
         found = []
         for id in self.missing():
             place = Path(path).parent / self.image(id).path.name
-            if place.is_file():
+            if os.path.isfile(place):  # noqa: PTH113 - Path raises where it may not look
                 with suppress(ImageError):  # another image of that name
                     found.append(self.relink(id, place))
         return found

@@ -120,9 +120,10 @@ class Project(OpenProject):
             raise
         if entry.localized is None:
             keep_first_map(first_map_path(self.folder, id), localization.foreground, path.name)
-        for other in place.glob("map-*.zarr"):
-            if other != path:
-                shutil.rmtree(other, ignore_errors=True)
+        with self._database.reading() as connection:
+            replaced = records.replaced_maps(connection, id)
+        for name in replaced:  # others may be another reviewer's, about to be named by the tables
+            shutil.rmtree(place / name, ignore_errors=True)
 
     def first_map(self, id: int) -> FirstMap | None:
         """Return the first localization's map in small, None where it was not kept."""

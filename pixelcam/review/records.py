@@ -185,6 +185,13 @@ def latest_localization(connection: sqlite3.Connection, image: int) -> sqlite3.R
     return row
 
 
+def replaced_maps(connection: sqlite3.Connection, image: int) -> list[str]:
+    """Return the names of an image's maps that a later localization has replaced."""
+    latest = latest_localization(connection, image)
+    rows = connection.execute("SELECT DISTINCT map FROM localizations WHERE image = ?", (image,))
+    return [row["map"] for row in rows if latest is not None and row["map"] != latest["map"]]
+
+
 def first_localization(connection: sqlite3.Connection, image: int) -> sqlite3.Row | None:
     """Return the row of an image's first localization, None where there is none."""
     row: sqlite3.Row | None = connection.execute(

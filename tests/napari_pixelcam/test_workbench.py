@@ -216,6 +216,14 @@ def test_the_open_image_shows_the_map_that_another_model_makes_of_all(work, fake
     assert work.record.result is shown
 
 
+def test_a_map_that_is_gone_is_made_again(work):
+    work.workbench.localize_all()
+    (gone,) = (work.project.folder / "images" / "4").glob("map-*.zarr")
+    shutil.rmtree(gone)
+    work.workbench.localize_all()
+    assert work.told[-1] == ("good", "1 image localized with tiny; 3 had its map already.")
+
+
 def test_a_missing_image_does_not_hold_up_the_others_and_is_told(work, files):
     files[3].unlink()
     work.workbench.localize_all()

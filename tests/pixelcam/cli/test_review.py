@@ -137,6 +137,7 @@ def test_exported_seeds_are_what_finetune_reads(command, folder, tmp_path):
         == 0
     )
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["Ann", "Bob"]
+    assert command("review", "export", folder, "--out", tmp_path / "out", "--reviewer", " Ann ").code == 0
     ending = command("review", "export", folder, "--out", tmp_path / "out", "--reviewer", "Cem")
     assert ending.failed_with("'Cem'", "Ann, Bob")
 

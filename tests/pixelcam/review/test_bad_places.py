@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from pixelcam.errors import ChangedImageError, MissingImageError, OutputError, ProjectError
-from pixelcam.review import Project, schema
+from pixelcam.export import read_seeds
+from pixelcam.review import Project, export_project, schema
 from tests.pixelcam.review.conftest import localization, paint, write_image
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +41,41 @@ def painted(folder):
         for _ in range(5):
             paint(project, image, rng)
         return folder, image, project.seeds(image)
+
+
+def test_an_image_is_found_beside_the_project_where_the_older_place_holds_another_by_now(tmp_path):
+    picture = write_image(tmp_path / "old" / "a.png", 40, 50)
+    with Project.create(tmp_path / "old" / "project", reviewer="Ann") as project:
+        project.add_images([picture])
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    write_image(picture, 40, 50, seed=1)
+    with Project.open(tmp_path / "new" / "project", reviewer="Ann") as copy:
+        assert copy.locate(1) == tmp_path / "new" / "project" / ".." / "a.png"
+    with (
+        Project.open(tmp_path / "old" / "project", reviewer="Ann") as project,
+        pytest.raises(ChangedImageError, match=r"a\.png is not the image"),
+    ):
+        project.locate(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has no such permissions")
+def test_an_image_whose_older_place_may_not_be_looked_at_is_found_beside_the_project(unprivileged_folder):
+    home = unprivileged_folder / "home"
+    picture = write_image(home / "a.png", 40, 50)
+    with Project.create(home / "project", reviewer="Ann") as project:
+        (entry,) = project.add_images([picture])
+        project.write_seeds(entry.id, (0, 0, 2, 2), np.ones((2, 2), np.uint8))
+        export_project(project, home / "seeds")
+    shutil.copytree(home, unprivileged_folder / "shared")
+    for path in [unprivileged_folder, *unprivileged_folder.rglob("*")]:
+        path.chmod(0o777)
+    home.chmod(0o700)
+    unprivileged_folder.become_nobody()
+    shared = unprivileged_folder / "shared"
+    with Project.open(shared / "project", reviewer="Bob", read_only=True) as project:
+        assert project.missing() == []
+        assert project.locate(1).samefile(shared / "a.png")
+    assert read_seeds(shared / "seeds")[0].image_path.samefile(shared / "a.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has no such permissions")

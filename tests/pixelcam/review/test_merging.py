@@ -57,6 +57,23 @@ def two(folder, tmp_path, pictures):
     return folder, tmp_path / "bobs"
 
 
+def test_what_was_looked_at_only_is_filled_in_and_not_overwritten(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    with Project.open(folder, reviewer="Ann") as here:
+        first, second = (entry.id for entry in here.images())
+        here.set_threshold(first, 0.7)
+        here.add_seconds(first, 600)
+    with Project.open(tmp_path / "copy", reviewer="Ann") as there:
+        for image in (first, second):
+            there.add_seconds(image, 4)
+            there.set_threshold(image, 0.3)
+    for _ in range(2):
+        assert merge(folder, [tmp_path / "copy"], reviewer="Ann").renamed == []
+        with Project.open(folder, reviewer="Ann") as here:
+            kept = [(entry.threshold, entry.seconds) for entry in here.images()]
+        assert kept == [(0.7, 600.0), (0.3, 4.0)]
+
+
 def test_the_merged_project_holds_all_images_and_all_work(two, tmp_path):
     before = [state(folder) for folder in two]
     report = merge(tmp_path / "merged", two, reviewer="Chief")

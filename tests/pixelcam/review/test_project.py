@@ -147,6 +147,30 @@ def test_the_latest_localization_comes_back_and_earlier_ones_are_known(folder):
     assert len(list((folder / "images" / str(image)).glob("map-*.zarr"))) == 1
 
 
+def test_of_two_localizations_at_once_the_later_ones_map_stays(project, folder, monkeypatch):
+    image = project.images()[0].id
+    first = localization("a", *SIZES["a"])
+    later = replace(first, foreground=1 - first.foreground)
+
+    def localize_elsewhere(*arguments):
+        with Project.open(folder, reviewer="Bob") as other:
+            other.keep_localization(image, later, 0.1)
+
+    monkeypatch.setattr("pixelcam.review.project.keep_first_map", localize_elsewhere)
+    project.keep_localization(image, first, 0.1)
+    np.testing.assert_allclose(project.localization(image).foreground, later.foreground, atol=0.0005)
+    assert len(list((folder / "images" / str(image)).glob("map-*.zarr"))) == 1
+
+
+def test_a_map_that_is_being_written_elsewhere_is_not_taken_away(project, folder):
+    image = project.images()[0].id
+    unnamed = folder / "images" / str(image) / "map-12345678.zarr"
+    unnamed.mkdir(parents=True)
+    for _ in range(2):
+        project.keep_localization(image, localization("a", *SIZES["a"]), 0.1)
+    assert unnamed.exists()
+
+
 def test_a_map_of_another_size_is_refused(project):
     with pytest.raises(ProjectError, match="of an image of 600 x 700 pixels, but a has 80 x 60"):
         project.keep_localization(project.images()[0].id, localization("b", *SIZES["b"]), 0.1)
