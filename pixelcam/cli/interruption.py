@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as one thing: a `KeyboardInterrupt` that lets every file be left whole."""
+"""Ctrl-C, SIGTERM and a closed terminal as one: a `KeyboardInterrupt` that lets every file be left whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Raise `KeyboardInterrupt` on SIGINT and SIGTERM inside the block, when it runs in the main thread.
+    """Raise `KeyboardInterrupt` on SIGINT, SIGTERM and SIGHUP inside the block, if in the main thread.
 
     A signal that the process was started to ignore, as shells do for background commands, stays ignored.
     """
@@ -32,9 +32,8 @@ def interruptible() -> Iterator[Interruption]:
         state.came = True
         raise KeyboardInterrupt
 
-    signals = [
-        number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    signals = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield state

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelcam.errors import RunError
+from pixelcam.errors import OutputError, RunError
 from pixelcam.export.atomic import output_error, write_text
 from pixelcam.jobs.process import ProcessMark, mark_process
 
@@ -153,8 +153,12 @@ def _take(lock: Path, folder: Path) -> None:
             else:
                 time.sleep(0.02)
         else:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(holder)
+            try:
+                with writing(folder), os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(holder)
+            except OutputError:
+                lock.unlink(missing_ok=True)
+                raise
             return
 
 

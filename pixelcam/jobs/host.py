@@ -132,7 +132,8 @@ def host_job(
         said_done = said_done or event.kind == "done"
         write(event)
         if on_event is not None:
-            on_event(event)
+            with contextlib.suppress(OSError):  # a terminal that was closed does not end the work
+                on_event(event)
 
     job = JobHost(folder, emit, stop_check(folder))
     try:

@@ -23,6 +23,10 @@ from pixelcam.jobs.process import mark_process
 
 KILLED = "The job was killed by the system, most often because memory ran out; try smaller images or batches."
 SILENT = "The job died without saying why, most often because memory ran out."
+UNWRITTEN = (
+    "The job ended with an error that it could not write down, most often because the disk is full; "
+    "free some space and start it again."
+)
 _ENDED = ("done", "stopped", "cancelled", "failed")
 _BOX = "│┃|╭╮╰╯─━ \t"
 _TAIL = 8192
@@ -189,6 +193,8 @@ class Run:
         if self.state != "failed":
             return ""
         record = self._record()
+        if record.outcome is None:
+            record = self._judged(record)  # which could not be written down
         events, _ = self.events(record.events_from)
         said = [event.message for event in events if event.kind == "failed" and event.message]
         return record.message or (said[-1] if said else SILENT)
@@ -247,6 +253,8 @@ class Run:
             return f"The job crashed ({name}); its log {layout.LOG} may say more."
         if status is not None and status < 0:
             return KILLED
+        if status is not None and status > 0:
+            return UNWRITTEN
         return f"{SILENT[:-1]}; the last line of its log is: {last}" if last else SILENT
 
     def _request(self, word: Literal["stop", "cancel"], grace: float) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pixelcam.errors import OutputError, RunError
 from pixelcam.events import Event, Stop
-from pixelcam.jobs import JobRecord, Run, run_events, stop_check
+from pixelcam.jobs import JobRecord, Run, host_job, run_events, stop_check
 from pixelcam.jobs import folder as layout
 from pixelcam.jobs import run as run_module
 from pixelcam.jobs.process import ProcessMark, mark_process
@@ -287,6 +287,33 @@ def test_a_lock_left_by_a_dead_process_does_not_lock_for_ever(tmp_path, start):
     os.utime(lock, (1, 1))
     assert start("ok", folder).wait(20) == "done"
     assert not lock.exists()
+
+
+def test_a_full_disk_is_told_where_not_even_the_lock_can_be_written(tmp_path, monkeypatch, start):
+    run = start("mute", tmp_path / "run")
+    wait_for(lambda: run._exit_status(JobRecord.read(run.folder)) is not None)
+    real = os.fdopen
+
+    def full(descriptor, *args, **kwargs):
+        real(descriptor, *args, **kwargs).close()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelcam.jobs.folder.os.fdopen", full)
+        assert run.state == "failed"
+        assert "could not write down, most often because the disk is full" in run.error_message()
+        with pytest.raises(OutputError, match="disk is full"):
+            Run.start(tmp_path / "run", ("x",))
+    assert not (tmp_path / "run" / "job.lock").exists()
+
+
+def test_a_display_that_fails_does_not_end_the_work(tmp_path):
+    def closed_terminal(event):
+        raise OSError(5, "Input/output error")
+
+    with host_job(tmp_path, ("x",), on_event=closed_terminal) as job:
+        job.emit(Event("epoch", epoch=1, epochs=1))
+    assert Run.open(tmp_path).state == "done"
 
 
 def test_a_full_disk_fails_the_event_with_a_sentence(tmp_path, monkeypatch):

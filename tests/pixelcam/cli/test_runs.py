@@ -17,6 +17,8 @@ from pixelcam.events import Event, Stop
 from pixelcam.jobs import Run
 from pixelcam.training import FinetuneSettings, TrainSettings
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @dataclasses.dataclass
 class FakeLearning:
@@ -190,7 +192,7 @@ def test_a_failure_is_one_sentence_and_on_record(command, learning, run_folder):
     assert (run.state, run.error_message()) == ("failed", "The folder data is empty.")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_ends_with_130_and_keeps_the_state(command, learning, run_folder, number):
     def interrupt(run, should_stop):
         os.kill(os.getpid(), number)
