@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -164,7 +165,7 @@ def read_card(path: Path) -> ModelCard:
         )
     try:
         return _card_from_json(header["card"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"The metadata of {path.name} is incomplete or damaged ({error}); get the file anew."
         ) from error
@@ -195,6 +196,10 @@ def _card_from_json(text: str) -> ModelCard:
     card = ModelCard(**kept)
     if not isinstance(card.classes, tuple) or len(card.classes) < 2 or not _all_are(str, card.classes):
         raise ValueError("fewer than two classes")
+    if len(set(card.classes)) < len(card.classes):
+        raise ValueError("two classes of one name")
+    if card.mpp is not None and not (math.isfinite(card.mpp) and card.mpp > 0):
+        raise ValueError("a pixel size of other than micrometres")
     if not isinstance(card.encoder, str) or not _all_are(int, card.levels):
         raise ValueError("an encoder or levels of another kind")
     if not isinstance(card.image_head, str) or not isinstance(card.multi_label, bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ _FORMATS: list[str] = [
 ]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_JPEG_START = b"\xff\xd8"
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # none that belongs to the coded picture
+_JPEG_END = 0xD9
 _pillow_lock = threading.Lock()
 
 
@@ -97,7 +100,18 @@ def _ends_early(data: bytes) -> bool:
     if data.startswith(_PNG_START):
         return _PNG_END not in data
     if data.startswith(_JPEG_START):
-        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+        return not _jpeg_ends(data)
+    return False
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Return whether a JPEG's own end is there, whatever follows it, such as a phone's film."""
+    place = len(_JPEG_START)
+    while (marker := _JPEG_MARKER.search(data, place)) is not None:
+        place = marker.end()
+        if data[place - 1] == _JPEG_END:
+            return True
+        place += max(int.from_bytes(data[place : place + 2], "big"), 2)
     return False
 
 

@@ -241,6 +241,10 @@ def test_a_file_that_does_not_fit_is_refused_in_one_sentence(saved, spoil, words
         {"mean": [0.5]},
         {"std": None},
         {"encoder": 50},
+        {"classes": ["one", "one"]},
+        {"mpp": 0},
+        {"mpp": "0.5"},
+        {"mpp": float("nan")},
     ],
 )
 def test_a_card_out_of_range_is_refused(saved, values):

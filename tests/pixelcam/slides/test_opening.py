@@ -198,6 +198,19 @@ def test_a_jpeg_whose_end_is_zeros_is_refused(tissue, tmp_path):
     assert "truncated or damaged" in refusal(path)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
+def test_a_jpeg_with_a_phones_film_behind_it_is_whole_and_cut_it_is_not(tissue, tmp_path, options):
+    stream = io.BytesIO()
+    Image.fromarray(tissue).save(stream, format="JPEG", quality=95, **options)
+    for seed in range(5):
+        film = np.random.default_rng(seed).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
+        path = tmp_path / "a.jpg"
+        path.write_bytes(stream.getvalue() + film)
+        assert np.abs(open_slide(path).read().astype(int) - tissue).mean() < 3
+    path.write_bytes(stream.getvalue()[:-700])
+    assert "truncated or damaged" in refusal(path)
+
+
 def test_a_truncated_file_is_refused_even_where_another_plugin_made_pillow_lenient(
     tissue, tmp_path, monkeypatch
 ):
