@@ -43,6 +43,7 @@ class ComparisonController:
         self._was_visible = True
         session.image_changed.connect(lambda record: self.end())
         session.localized.connect(self._on_localized)
+        session.refined.connect(self._on_localized)
         session.moved.connect(self._on_record)
         session.overlay_removed.connect(self._on_record)
         session.viewer.mouse_move_callbacks.append(self._on_mouse)

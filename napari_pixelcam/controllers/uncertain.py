@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -9,7 +10,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from napari_pixelcam.background import Task
-from napari_pixelcam.controllers.session import ImageRecord, Session
+from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session
 
 if TYPE_CHECKING:
     from pixelcam.localize.uncertainty import UncertainArea
@@ -18,6 +19,16 @@ MARGIN = 2.0
 """The window shows this many times the area's larger side."""
 SMALLEST_VIEW = 96.0
 """Level-0 pixels that the window shows at least, so that a small area keeps its surroundings."""
+
+
+@dataclass
+class _Found:
+    """The uncertain areas of a map at a threshold, and which of them the camera is at."""
+
+    maps: MapResult
+    threshold: float
+    areas: list[UncertainArea]
+    at: int | None = None
 
 
 class UncertainController:
@@ -34,9 +45,7 @@ class UncertainController:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._areas: WeakKeyDictionary[ImageRecord, list[UncertainArea]] = WeakKeyDictionary()
-        self._at: WeakKeyDictionary[ImageRecord, int] = WeakKeyDictionary()
-        session.localized.connect(self._forget)
+        self._found: WeakKeyDictionary[ImageRecord, _Found] = WeakKeyDictionary()
 
     def next(self) -> None:
         """Go to the next area; after the last comes the first."""
@@ -46,20 +55,17 @@ class UncertainController:
         """Go back to the area before."""
         self._go(-1)
 
-    def _forget(self, record: ImageRecord) -> None:
-        self._areas.pop(record, None)
-        self._at.pop(record, None)
-
     def _go(self, step: int) -> None:
         record = self.session.record
         if record is None or record.result is None:
             self.session.notified.emit("info", "Localize the image first, to see where its map is unsure.")
             return
-        if record in self._areas:
-            self._show(record, step)
-            return
-        localization = record.result.localization
+        maps, localization = record.result, record.result.localization
         threshold = localization.threshold if record.threshold is None else record.threshold
+        found = self._found.get(record)
+        if found is not None and found.maps is maps and found.threshold == threshold:
+            self._show(record, found, step)
+            return
 
         def work(task: Task) -> list[UncertainArea]:
             from pixelcam.localize.uncertainty import uncertain_areas
@@ -67,23 +73,26 @@ class UncertainController:
             return uncertain_areas(localization.foreground, threshold)
 
         self.session.background.submit(
-            work, done=partial(self._take, record, step), failed=self.session.report
+            work, done=partial(self._take, record, maps, threshold, step), failed=self.session.report
         )
 
-    def _take(self, record: ImageRecord, step: int, areas: list[UncertainArea]) -> None:
-        self._areas[record] = areas
+    def _take(
+        self, record: ImageRecord, maps: MapResult, threshold: float, step: int, areas: list[UncertainArea]
+    ) -> None:
+        found = self._found[record] = _Found(maps, threshold, areas)
         if record is self.session.record:
-            self._show(record, step)
+            self._show(record, found, step)
 
-    def _show(self, record: ImageRecord, step: int) -> None:
-        areas = self._areas[record]
-        if not areas or record.result is None:
+    def _show(self, record: ImageRecord, found: _Found, step: int) -> None:
+        areas, localization = found.areas, found.maps.localization
+        if not areas:
             self.session.notified.emit("info", "The map is sure of itself everywhere in this image.")
             return
-        before = self._at.get(record)
-        at = (before + step) % len(areas) if before is not None else (0 if step > 0 else len(areas) - 1)
-        self._at[record] = at
-        area, localization = areas[at], record.result.localization
+        if found.at is None:
+            found.at = 0 if step > 0 else len(areas) - 1
+        else:
+            found.at = (found.at + step) % len(areas)
+        area = areas[found.at]
         pixel = [
             area.centre[axis] * localization.scale[axis] + localization.translate[axis] for axis in (0, 1)
         ]
@@ -94,4 +103,4 @@ class UncertainController:
         whole = max(localization.height, localization.width)
         shown = min(max(side * MARGIN, SMALLEST_VIEW), whole) * float(abs(layer.scale[-1]))
         camera.zoom = min(self.session.viewer.canvas.size) / shown
-        self.went.emit(at + 1, len(areas))
+        self.went.emit(found.at + 1, len(areas))

@@ -1,5 +1,7 @@
 """Before and after, by blinking and by a divider, on a bare viewer model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,16 @@ def test_it_follows_the_maps_look_and_a_new_map(twice, fake):
     now = twice.record.result.localization.foreground
     np.testing.assert_array_equal(twice.layer("after").data, now[:, 64:])
     assert not foreground.visible
+
+
+def test_it_follows_the_map_that_follows_the_strokes(twice):
+    twice.comparison.next_swipe()
+    maps = twice.record.result
+    scores = 1 - maps.localization.foreground
+    twice.record.result = replace(maps, localization=replace(maps.localization, foreground=scores))
+    twice.layer("foreground").data = scores
+    twice.session.refined.emit(twice.record)
+    np.testing.assert_array_equal(twice.layer("after").data, scores[:, 64:])
 
 
 def test_the_pointer_moves_the_divider_while_shift_is_held(twice):

@@ -1,5 +1,7 @@
 """The table of keys: every line is bound, free in napari, and on the sheet."""
 
+from dataclasses import replace
+
 import napari.layers
 import numpy as np
 import pytest
@@ -236,6 +238,23 @@ def test_the_camera_goes_to_the_uncertain_areas_largest_first(keys, bench):
     press(bench, "U")
     press(bench, "Shift+U")
     assert went == [(1, 2), (2, 2), (1, 2), (2, 2)]
+
+
+def test_the_uncertain_areas_are_those_of_the_map_and_the_threshold_of_now(keys, bench):
+    press(bench, "Shift+L")
+    maps, went = bench.record.result, []
+    bench.uncertain.went.connect(lambda at, count: went.append((at, count)))
+    for places in (1, 3, 2):
+        scores = np.full_like(maps.localization.foreground, 0.95)
+        for place in range(places):
+            scores[20 * place : 20 * place + 10, 10:20] = 0.4
+        bench.record.result = replace(maps, localization=replace(maps.localization, foreground=scores))
+        press(bench, "U")
+        press(bench, "U")
+    assert went == [(1, 1), (1, 1), (1, 3), (2, 3), (1, 2), (2, 2)]
+    bench.threshold.set_threshold(0.95)
+    press(bench, "U")
+    assert went[-1] == (1, 1), "now all around them is uncertain"
 
 
 def test_the_question_mark_opens_a_sheet_of_every_key_and_closes_it(open_dock, fake, qtbot):
