@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from pixelcam.slides import Slide
 
 
+LEFT = "left"
+"""Stands in the metadata of a layer of ours that a dock has left behind, and the next one takes away."""
+
+
 @dataclass(frozen=True)
 class MapResult:
     """A localization with the histogram that answers every threshold at once."""
@@ -132,11 +136,21 @@ class Session:
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
+        for layer in list(viewer.layers):
+            if layer.metadata.get(KEY, {}).get(LEFT):
+                viewer.layers.remove(layer)
         for layer in viewer.layers:
             self._wire(layer)
         self._on_active()
         if self._record is None and self.images():
             self.choose_image(self.images()[0])
+
+    def leave(self, record: ImageRecord) -> None:
+        """Leave an image's layers in the viewer for a later session to make anew; its seeds are kept."""
+        for layer in record.layers():
+            layer.metadata[KEY][LEFT] = True
+        if record.seeds is not None:
+            record.seeds.editable = False  # nobody would keep what is painted now
 
     def close(self) -> None:
         """Stop listening to the viewer and let the model go."""

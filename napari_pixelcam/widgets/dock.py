@@ -140,6 +140,9 @@ class PixelCAMDock(QWidget):
                 timer.stop()
             self._viewer.events.theme.disconnect(self._on_theme)
             self.comparison_controller.close()
+            for record in self.session.records():
+                if self.seeds_controller.autosaver.is_clean(record):
+                    self.session.leave(record)
             self._question.setEnabled(False)
         self._parts.close()
 
@@ -245,7 +248,9 @@ class PixelCAMDock(QWidget):
             if window is not self and window is not self._watched:
                 window.installEventFilter(self)
                 self._watched = window
-        elif event.type() == QEvent.Type.DeferredDelete:
+        # napari's own × takes the dock out of its window, and deletes only what was around it.
+        taken_out = event.type() == QEvent.Type.ParentChange and self.parent() is None
+        if (taken_out and self._watched is not None) or event.type() == QEvent.Type.DeferredDelete:
             self.close_down()
         return super().event(event)
 

@@ -159,6 +159,28 @@ def test_seeds_come_back_when_the_image_is_opened_in_another_window(
     assert "are back" in again.message.text
 
 
+def test_the_panels_own_cross_saves_all_and_opened_again_it_takes_it_up(open_dock, fake, qtbot):
+    viewer, dock = open_dock(IMAGE)
+    localize(qtbot, dock)
+    click(qtbot, dock.seeds.brushes["foreground"])
+    stroke(dock.session.record.seeds, [(20, 20), (20, 40)])
+    before = dock.session.record.seeds.data.copy()
+    panel = dock.parent()
+    while not isinstance(panel, QDockWidget):
+        panel = panel.parent()
+    panel.setFloating(True)
+    panel.setFloating(False)
+    assert not dock._parts.closed
+    panel.title.close_button.click()
+    assert dock._parts.closed
+    assert not viewer.layers["tissue · seeds"].editable, "nobody would keep what is painted there"
+    _, again = open_dock(viewer=viewer)
+    qtbot.waitUntil(lambda: again.session.record.seeds is not None, timeout=5000)
+    assert [layer.name for layer in viewer.layers] == ["tissue", "tissue · seeds"]
+    np.testing.assert_array_equal(again.session.record.seeds.data, before)
+    assert viewer.layers["tissue · seeds"].editable
+
+
 def test_cancelling_midway_keeps_what_was_there(open_dock, fake, qtbot):
     viewer, dock = open_dock(IMAGE)
     localize(qtbot, dock)
