@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pixelcam.seeds.seedmap import SeedMap
     from pixelcam.slides import Slide
 
+READ_ONLY = "The project is open read-only; open it under a reviewer's name of its own to change it."
 PROJECT_IMAGE = "project_image"
 """Where in a layer's metadata stands which image of the open project it shows."""
 
@@ -65,6 +66,10 @@ class Keeper(Protocol):
         """
         ...
 
+    def obstacle(self, record: ImageRecord) -> str:
+        """Return why nothing can be kept of an image, as a sentence; empty where it can."""
+        ...
+
     def closed(self, records: Iterable[ImageRecord]) -> list[int]:
         """Return the numbers of the images with kept seeds that are to be learned from beside these."""
         ...
@@ -104,6 +109,10 @@ class FolderKeeper:
 
         return save
 
+    def obstacle(self, record: ImageRecord) -> str:
+        """Return nothing: whether the folder can be written is seen as it is written."""
+        return ""
+
     def closed(self, records: Iterable[ImageRecord]) -> list[int]:
         """Return none: what the user painted long ago does not belong to what is open."""
         return []
@@ -142,18 +151,25 @@ class ProjectKeeper:
     ) -> Callable[[], None]:
         """Journal what has changed."""
         id, label, project = project_image(record), record.corrected_label, self._project
+        elsewhere = self._others.saving(record, slide, seeds, kind)
         if id is None:
-            return self._others.saving(record, slide, seeds, kind)
+            return elsewhere
 
         def save() -> None:
             if project.read_only:
-                raise OutputError(
-                    "The project is open read-only; open it under a reviewer's name of its own to change it."
-                )
+                raise OutputError(READ_ONLY)
+            if project.closed:  # with this unsaved, as when its folder was not to be reached
+                elsewhere()
+                return
             project.write_changes(id, seeds.array(), kind)
             project.set_label(id, label)
 
         return save
+
+    def obstacle(self, record: ImageRecord) -> str:
+        """Return that the project is open for looking only, where it is."""
+        looking = self._project.read_only and project_image(record) is not None
+        return READ_ONLY if looking else ""
 
     def closed(self, records: Iterable[ImageRecord]) -> list[int]:
         """Return the project's images with seeds of the reviewer that are not open."""

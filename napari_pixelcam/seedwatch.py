@@ -56,6 +56,10 @@ class SeedWatch:
                 getattr(layer.events, name).connect(partial(callback, record, watched))
             self._compare(record, watched)
 
+    def forget(self, record: ImageRecord) -> None:
+        """Let go of an image that is gone, which would be held by what is known of its layer."""
+        self._watched.pop(record, None)
+
     def seeds(self, record: ImageRecord) -> SeedMap | None:
         """Return what is painted now, `None` where there is no seed layer."""
         watched = self._watched.get(record)

@@ -37,6 +37,8 @@ class LocalizeController:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._task: Task | None = None
+        self._of: ImageRecord | None = None
+        self._waiting: ImageRecord | None = None
         session.image_changed.connect(lambda record: self.changed.emit())
         session.model_changed.connect(lambda model: self.changed.emit())
         session.moved.connect(place)
@@ -58,9 +60,16 @@ class LocalizeController:
         return ""
 
     def run(self) -> None:
-        """Start localizing the chosen image with the chosen model."""
+        """Start localizing the chosen image with the chosen model.
+
+        One that is under way for an image that is gone is ended first.
+        """
         record = self.session.record
         if self.running:
+            if self._of is not None and not self.session.holds(self._of):
+                self._waiting = record
+                if self._task is not None:
+                    self._task.stop()
             return
         if self.obstacle or record is None:
             self._end("error", self.obstacle)
@@ -72,11 +81,12 @@ class LocalizeController:
             return
         choice = self.session.choice
         self._task = Task()  # so that work which ends at once finds it running
+        self._of = record
         self.changed.emit()
         task = self.session.background.submit(
             partial(self._work, source, choice),
             done=partial(self._done, record, source),
-            failed=partial(self._failed, record.name),
+            failed=partial(self._failed, record),
             progress=self.progressed.emit,
         )
         if self._task is not None:
@@ -84,6 +94,7 @@ class LocalizeController:
 
     def cancel(self) -> None:
         """Ask the running localization to end; what was there before stays."""
+        self._waiting = None
         if self._task is not None:
             self._task.stop()
 
@@ -99,8 +110,10 @@ class LocalizeController:
         )
 
     def _done(self, record: ImageRecord, source: LayerSource, result: tuple[Slide, str, MapResult]) -> None:
-        self._task = None
+        self._task = self._of = None
         slide, fingerprint, maps = result
+        if self._go_on():
+            return
         if not self.session.holds(record):
             self._end(
                 "info", f"{source.name!r} was removed while it was being localized, so nothing was added."
@@ -124,10 +137,20 @@ class LocalizeController:
         self.changed.emit()
         self.session.localized.emit(record)
 
-    def _failed(self, name: str, error: Exception) -> None:
-        self._task = None
+    def _go_on(self) -> bool:
+        """Localize the image that has waited for one that is gone; return whether there was one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or waiting is not self.session.record:
+            return False
+        self.run()
+        return True
+
+    def _failed(self, record: ImageRecord, error: Exception) -> None:
+        self._task = self._of = None
+        if self._go_on():
+            return
         if isinstance(error, CancelledError):
-            self._end("info", f"Cancelled; {name!r} is as it was.")
+            self._end("info", f"Cancelled; {record.name!r} is as it was.")
         else:
             self._end("error", sentence(error))
 

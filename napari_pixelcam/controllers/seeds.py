@@ -130,6 +130,8 @@ class SeedsController:
         if record is None:
             self.session.notified.emit("error", "Open an image before painting seeds.")
             return
+        if self._is_locked(record):
+            return
         try:
             layer = self._layer(record)
         except PixelCAMError as error:
@@ -163,6 +165,8 @@ class SeedsController:
     def propose(self) -> None:
         """Add seeds where the map is sure, as one undo step, never over what the reviewer has painted."""
         record = self.session.record
+        if record is not None and self._is_locked(record):
+            return
         if record is None or record.result is None:
             self.session.notified.emit("error", "Localize the image first: seeds are proposed from its map.")
         else:
@@ -216,7 +220,7 @@ class SeedsController:
     def correct_label(self, label: str | None) -> None:
         """Note what the reviewer says of the image's class; `None` for no opinion."""
         record = self.session.record
-        if record is None or record.corrected_label == label:
+        if record is None or record.corrected_label == label or self._is_locked(record):
             return
         record.corrected_label = label
         if record.seeds is None:
@@ -225,6 +229,33 @@ class SeedsController:
         self._emit()
 
     # The seed layer.
+
+    def _is_locked(self, record: ImageRecord) -> bool:
+        """Say why nothing is painted on an image, where that is so, and return whether."""
+        reason = self._obstacle(record)
+        if reason:
+            self.session.notified.emit("warning", reason)
+        return bool(reason)
+
+    def _obstacle(self, record: ImageRecord) -> str:
+        """Return why nothing can be painted on an image, as a sentence; empty where it can."""
+        other = self._twin(record)
+        if other is not None and record.seeds is None:
+            return (
+                f"{record.name!r} is the same image as {other.name!r}, which has seeds already: paint there."
+            )
+        return self.keeper.obstacle(record)
+
+    def _twin(self, record: ImageRecord) -> ImageRecord | None:
+        """Return another layer of the same image that has seeds, which are kept in the same place."""
+        if record.fingerprint is None or project_image(record) is not None:
+            return None
+        same = (
+            one
+            for one in self.session.records()
+            if one is not record and one.fingerprint == record.fingerprint and project_image(one) is None
+        )
+        return next((one for one in same if one.seeds is not None), None)
 
     def _layer(self, record: ImageRecord) -> Labels:
         """Return the seed layer; a new one gets back what is on disk, as after the user deleted the layer."""
@@ -246,6 +277,7 @@ class SeedsController:
         layer.selected_label = FOREGROUND
         record.seeds = layer
         self.session.viewer.add_layer(layer)
+        layer.editable = not self.keeper.obstacle(record)
         for name in ("mode", "selected_label", "brush_size"):
             getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
         self.session.seeds_changed.emit(record)
@@ -290,19 +322,21 @@ class SeedsController:
     # Keeping and restoring.
 
     def _mark(self, record: ImageRecord) -> None:
-        self.autosaver.mark(record, partial(self._prepare_save, record))
+        # Who keeps them is settled now: by the time of a later try another project may be open.
+        self.autosaver.mark(record, partial(self._prepare_save, record, self.keeper))
 
-    def _prepare_save(self, record: ImageRecord) -> Save:
+    def _prepare_save(self, record: ImageRecord, keeper: Keeper) -> Save:
         seeds, kind = self.session.watch.seeds(record), self._kinds.pop(record, "stroke")
         if seeds is None:
             return lambda: None
         source = source_of(record.layer)
         # A stroke may come before the image has been read and known; then that is done as it is saved.
-        return self.keeper.saving(record, lambda: record.slide or slide_of(source), seeds, kind)
+        return keeper.saving(record, lambda: record.slide or slide_of(source), seeds, kind)
 
     def _on_saved(self, key: Any, moment: datetime) -> None:
         if isinstance(key, ImageRecord):
             self._saved[key] = moment
+            self._let_go(key)
         self._emit()
 
     def _on_save_failed(self, record: Any, message: str) -> None:
@@ -315,6 +349,12 @@ class SeedsController:
             self._touched.pop(record, None)
             self._recount(record)
             self.autosaver.flush()
+        self._let_go(record)
+
+    def _let_go(self, record: ImageRecord) -> None:
+        """Forget the seeds of an image that is gone, once they are kept."""
+        if not self.session.holds(record) and self.autosaver.is_clean(record):
+            self.session.watch.forget(record)
 
     def _on_image(self, record: ImageRecord | None) -> None:
         if record is not None:
@@ -362,6 +402,8 @@ class SeedsController:
             if record not in self._warned:
                 self._warned.add(record)
                 self.session.notified.emit("warning", str(kept))
+            return
+        if record.seeds is None and self._twin(record) is not None:
             return
         if kept is not None and (kept.labels.any() or kept.label):
             added = self.adopt(record, kept)

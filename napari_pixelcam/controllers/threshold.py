@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from napari.layers import Image
 from psygnal import Signal
@@ -52,7 +52,7 @@ class ThresholdController:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._painting = False
-        self._followed: WeakKeyDictionary[Image, Any] = WeakKeyDictionary()
+        self._followed: WeakSet[Image] = WeakSet()
         session.image_changed.connect(lambda record: self.changed.emit(self.state))
         session.localized.connect(self._on_localized)
         session.refined.connect(self._on_localized)
@@ -99,7 +99,8 @@ class ThresholdController:
     def _on_localized(self, record: ImageRecord) -> None:
         layer = record.overlays["foreground"]
         if layer not in self._followed:
-            self._followed[layer] = layer.events.contrast_limits.connect(partial(self._on_limits, record))
+            self._followed.add(layer)
+            layer.events.contrast_limits.connect(partial(self._on_limits, record))
         self._show(record)
 
     def _show(self, record: ImageRecord) -> None:

@@ -66,6 +66,7 @@ class WorkbenchController:
         seeds.autosaver.saved.connect(lambda key, moment: self._on_saved(key))
         seeds.autosaver.failed.connect(self._on_save_failed)
         session.image_changed.connect(self._on_image)
+        session.images_changed.connect(self._on_image)
         self.batch.changed.connect(self.changed.emit)
         self.lost.changed.connect(self.changed.emit)
         self.lost.found.connect(self._on_found)
@@ -238,8 +239,6 @@ class WorkbenchController:
         kept = kept_in(project, image.id)  # as it is now, which may be later than when it was read ahead
         if kept.labels.any():
             self.seeds.adopt(record, kept)
-        if record.seeds is not None and project.read_only:
-            record.seeds.editable = False
         if image.maps is not None:
             self.localize.show(record, image.maps)
         self.session.image_changed.emit(record)  # now that all is known of it
@@ -382,11 +381,10 @@ class WorkbenchController:
             lambda task: kept_map(project, id, without=shown), done=show, failed=self._fail
         )
 
-    def _on_image(self, record: ImageRecord | None) -> None:
+    def _on_image(self, record: ImageRecord | None = None) -> None:
         """Notice when the reviewer has removed the image's layer."""
-        if self.current is not None and not any(
-            project_image(one) == self.current for one in self.session.records()
-        ):
+        shown = [layer.metadata.get(KEY, {}).get(PROJECT_IMAGE) for layer in self.session.images()]
+        if self.current is not None and self.current not in shown:
             self.note_work()
             self.current = None
             self.changed.emit()

@@ -118,6 +118,11 @@ class Database:
         with self.lock:
             self._ready()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """End the connection; nothing is lost by not doing so."""
         with self.lock:

@@ -122,6 +122,11 @@ class OpenProject:
                 raise
             raise DamagedError(str(rescue(folder))) from None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, after which nothing can be read or written."""
+        return self._database.closed
+
     def close(self) -> None:
         """Give the name free; to be killed instead loses nothing."""
         with suppress(PixelCAMError):

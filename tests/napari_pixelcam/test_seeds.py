@@ -7,6 +7,7 @@ import numpy as np
 from napari.components import ViewerModel
 
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
+from tests.napari_pixelcam.helpers import tissue
 
 
 def settle(bench):
@@ -38,6 +39,25 @@ def test_brushes_make_the_layer_and_set_what_is_painted(bench):
     assert bench.seeds.state.brush == "eraser"
     bench.seeds.put_away()
     assert bench.seeds.state.brush is None
+
+
+def test_of_two_layers_of_one_image_one_is_painted_on(bench, user_folder):
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    settle(bench)
+    again = bench.viewer.add_image(tissue(), name="again", rgb=True)
+    bench.session.choose_image(again)
+    for act in (bench.seeds.propose, lambda: bench.seeds.take("foreground")):
+        act()
+        assert bench.record.seeds is None
+        assert bench.said[-1] == (
+            "warning",
+            "'again' is the same image as 'tissue', which has seeds already: paint there.",
+        )
+    assert saved_labels(user_folder)[20, 30] == FOREGROUND
+    bench.viewer.layers.remove(bench.viewer.layers["tissue"])
+    bench.seeds.take("foreground")
+    assert bench.record.seeds.data[20, 30] == FOREGROUND
 
 
 def test_painted_pixels_are_counted_and_saved_by_themselves(bench, user_folder):

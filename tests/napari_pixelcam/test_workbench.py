@@ -1,7 +1,9 @@
 """A project in the viewer, on a bare viewer model: its list, its images, and what is kept of them."""
 
+import gc
 import shutil
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,9 @@ from napari_pixelcam.controllers.history import restore
 from napari_pixelcam.controllers.judgements import Stopwatch
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
+from pixelcam.errors import OutputError
+from pixelcam.export.seeds import read_seed_record
+from pixelcam.review import Project
 from tests.napari_pixelcam.helpers import Work, tissue
 
 
@@ -317,6 +322,74 @@ def test_read_only_seeds_cannot_be_painted_on_and_a_stroke_is_not_called_saved(w
     work.seeds.flush()
     assert "read-only" in failures[0]
     assert not work.seeds.state.clean
+
+
+def test_nothing_is_painted_or_said_in_a_project_open_read_only(work, tmp_path):
+    work.workbench.close()
+    work.workbench.open(tmp_path / "project", "Ann", read_only=True)
+    work.workbench.go(1)
+    for act in (lambda: work.seeds.take("foreground"), lambda: work.seeds.correct_label("benign")):
+        act()
+        assert work.record.seeds is None
+        assert "open read-only" in work.said[-1][1]
+    assert work.record.corrected_label is None
+
+
+def test_a_stroke_that_a_project_could_not_take_is_kept_elsewhere_and_never_in_another_project(
+    work, files, tmp_path, monkeypatch, user_folder
+):
+    def gone(*arguments):
+        raise OutputError("The share is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "write_changes", gone)
+        paint(work, 20, 30)
+        work.workbench.close()
+    work.workbench.create(tmp_path / "other", "Ann")
+    work.workbench.add_images(files)
+    work.seeds.flush()
+    assert [work.project.seeds(image).any() for image in (1, 2, 3, 4)] == [False] * 4
+    (kept,) = user_folder.glob("seeds/*/*.seeds.json")
+    record = read_seed_record(kept)
+    assert record.labels[20, 30] == FOREGROUND
+    assert record.image_path.samefile(files[0])
+
+
+def test_going_on_while_an_image_is_localized_localizes_the_one_that_is_open(fake, files, tmp_path):
+    work = Work()
+    seen = []
+
+    def go_on(step):
+        seen.append(work.workbench.current)
+        if len(seen) == 1:
+            work.workbench.go(2)
+            assert work.workbench.current == 2
+
+    fake.on_step = go_on
+    work.workbench.create(tmp_path / "project", "Ann")
+    work.workbench.add_images(files)
+    assert work.record.result is not None
+    assert work.project.localization(2) is not None
+    assert not work.localize.running
+    assert not any("removed" in text for _, text in work.said + work.told)
+    work.close()
+
+
+def test_an_image_that_is_put_away_is_let_go(work):
+    paint(work, 20, 30)
+    before = [weakref.ref(each) for each in (work.record, work.record.layer, work.layer("foreground"))]
+    work.workbench.step(1)
+    gc.collect()
+    assert [each() for each in before] == [None] * 3
+
+
+def test_an_image_whose_layer_was_deleted_while_another_was_chosen_opens_again(work):
+    other = work.viewer.add_image(tissue(), name="another", rgb=True)
+    work.session.choose_image(other)
+    work.viewer.layers.remove(work.viewer.layers["image-0"])
+    assert work.workbench.current is None
+    work.workbench.go(1)
+    assert "image-0" in work.names()
 
 
 def test_what_is_no_project_is_told_in_a_sentence(work, tmp_path):
