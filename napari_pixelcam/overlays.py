@@ -60,15 +60,16 @@ def change_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> Non
     """
     assert record.result is not None
     scores = record.result.localization.foreground
-    layers = [record.overlays.get(role) for role in ROLES]
-    if any(layer is None or shown(layer).shape != scores.shape for layer in layers):
+    layers = record.overlays
+    if "foreground" not in layers or any(shown(one).shape != scores.shape for one in layers.values()):
         show_maps(viewer, record, opacity)
         return
     if record.live is not None:
         record.live.show(scores)
     else:
-        np.copyto(record.overlays["foreground"].data, scores)
-        np.subtract(1, scores, out=record.overlays["background"].data)
+        np.copyto(layers["foreground"].data, scores)
+        if "background" in layers:  # else the user has deleted it
+            np.subtract(1, scores, out=layers["background"].data)
     redraw_maps(record)
 
 

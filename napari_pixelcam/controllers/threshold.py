@@ -55,7 +55,7 @@ class ThresholdController:
         self._followed: WeakSet[Image] = WeakSet()
         session.image_changed.connect(lambda record: self.changed.emit(self.state))
         session.localized.connect(self._on_localized)
-        session.refined.connect(self._on_localized)
+        session.refined.connect(self._on_refined)
         session.overlay_removed.connect(lambda record: self.changed.emit(self.state))
 
     @property
@@ -102,6 +102,12 @@ class ThresholdController:
             self._followed.add(layer)
             layer.events.contrast_limits.connect(partial(self._on_limits, record))
         self._show(record)
+
+    def _on_refined(self, record: ImageRecord) -> None:
+        if record.overlays["foreground"] not in self._followed:
+            self._on_localized(record)
+        elif record is self.session.record:  # the layers keep the look that the user may have given them
+            self.changed.emit(self.state)
 
     def _show(self, record: ImageRecord) -> None:
         self._painting = True

@@ -275,6 +275,21 @@ def test_a_stroke_changes_nothing_of_the_layers_but_their_pixels(bench, refiners
     assert set(heard) == {"set_data"}, "napari draws its list of layers anew at every other event"
 
 
+def test_a_stroke_keeps_the_look_that_the_user_gave_the_map_and_brings_no_deleted_layer_back(bench, live):
+    areas = []
+    bench.threshold.changed.connect(lambda state: areas.append(state.fraction))
+    foreground = bench.layer("foreground")
+    foreground.colormap, foreground.contrast_limits = "magma", (0.3, 0.9)
+    bench.viewer.layers.remove(bench.layer("background"))
+    names = {layer.name for layer in bench.viewer.layers}
+    paint(bench)
+    assert bench.record.result.localization.foreground.min() == np.float32(0.9)
+    np.testing.assert_array_equal(foreground.data, bench.record.result.localization.foreground)
+    assert (foreground.colormap.name, list(foreground.contrast_limits)) == ("magma", [0.3, 0.9])
+    assert {layer.name for layer in bench.viewer.layers} - names == {"tissue · seeds"}
+    assert areas[-1] == bench.threshold.state.fraction
+
+
 def test_the_refined_map_is_exported_with_its_origin(bench, live, tmp_path):
     import json
 
