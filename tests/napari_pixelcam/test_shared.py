@@ -154,8 +154,8 @@ def test_reading_stops_when_asked_and_goes_on_from_there(work):
 
 def test_without_a_project_the_images_in_the_viewer_count_as_ever(work):
     work.workbench.close()
-    for name in ("one", "two"):
-        work.session.choose_image(work.viewer.add_image(tissue(40, 50), name=name, rgb=True))
+    for name, width in (("one", 50), ("two", 51)):
+        work.session.choose_image(work.viewer.add_image(tissue(40, width), name=name, rgb=True))
         work.localize.run()
         paint(work, FOREGROUND)
     work.refine.set_everywhere(True)
