@@ -49,7 +49,7 @@ class Judgements:
         changes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         for judgement, value in self._said.items():
             changes[judgement.id][judgement.what] = value
-        return [replace(entry, **changes.get(entry.id, {})) for entry in entries]
+        return [replace(entry, **changes[entry.id]) if entry.id in changes else entry for entry in entries]
 
     def settle(self, judgement: Judgement) -> None:
         """Take note that a judgement is on the disk."""

@@ -150,10 +150,17 @@ class WorkbenchController:
 
     def refresh(self) -> None:
         """Read the list anew."""
+        self._read(lambda project: project.images())
+
+    def _refresh_one(self, id: int) -> None:
+        """Read one line of the list anew, as after each stroke, when a long list would take too long."""
+        self._read(lambda project: [project.image(id) if one.id == id else one for one in self.entries])
+
+    def _read(self, entries_of: Callable[[Project], list[ImageEntry]]) -> None:
         if self.project is None:
             return
         try:
-            entries = self.project.images()
+            entries = entries_of(self.project)
             self.entries = self._judgements.applied(entries) if self._judgements is not None else entries
         except PixelCAMError as error:
             self._fail(error)
@@ -347,9 +354,9 @@ class WorkbenchController:
         if isinstance(key, Judgement):
             if self._judgements is not None:
                 self._judgements.settle(key)
-            self.refresh()
-        elif project_image(key) is not None:
-            self.refresh()
+            self._refresh_one(key.id)
+        elif (id := project_image(key)) is not None:
+            self._refresh_one(id)
 
     def _on_save_failed(self, key: Any, message: str) -> None:
         if isinstance(key, Judgement):  # the seeds section tells of seeds
