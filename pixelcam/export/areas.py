@@ -73,6 +73,8 @@ class ImageAreas:
         The areas.
     scale, translate
         Level-0 pixels per pixel of the masks, and the centre of their pixel (0, 0) in level-0 pixels, (y, x).
+    image_file
+        Name of the image's file with its ending, "" where it is in none.
     model, reviewer
         Which model drew them, or who did; the other is "".
     about
@@ -86,6 +88,7 @@ class ImageAreas:
     areas: tuple[Area, ...]
     scale: Pair = (1.0, 1.0)
     translate: Pair = (0.0, 0.0)
+    image_file: str = ""
     model: str = ""
     reviewer: str = ""
     about: dict[str, Any] = field(default_factory=dict)
@@ -103,6 +106,7 @@ def areas_of_map(localization: Localization, threshold: float | None = None) -> 
         (Area(localization.predicted, region, FOREGROUND_COLOUR),),
         localization.scale,
         localization.translate,
+        image_file=localization.image_file,
         model=localization.model.name,
         about={
             "threshold": float(chosen),
@@ -135,6 +139,7 @@ def areas_of_seeds(labels: NDArray[np.uint8], sidecar: SeedSidecar) -> ImageArea
         ),
         sidecar.scale,
         sidecar.translate,
+        image_file=(image.path or image.relative_path).replace("\\", "/").rsplit("/", 1)[-1],
         reviewer=sidecar.reviewer,
         about=json.loads(sidecar.to_json()),
     )

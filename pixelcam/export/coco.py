@@ -42,9 +42,11 @@ def write_coco(path: str | Path, areas: ImageAreas, compressed: bool = True) -> 
         {"id": number, "image_id": 1, **described}
         for number, described in enumerate(_objects(areas, compressed), start=1)
     ]
+    # Other tools open the image by this name.
+    file_name = areas.image_file or areas.image_name
     document = {
         "info": {"description": f"PixelCAM {areas.image_name}", "pixelcam": areas.about},
-        "images": [{"id": 1, "file_name": areas.image_name, "width": areas.width, "height": areas.height}],
+        "images": [{"id": 1, "file_name": file_name, "width": areas.width, "height": areas.height}],
         "categories": [
             {"id": number, "name": area.name, "supercategory": ""}
             for number, area in enumerate(areas.areas, start=1)

@@ -65,6 +65,8 @@ class Localization:
     familiarity
         How much the image looks like the training images, in [0, 1], 1 for nineteen of twenty like them;
         `None` where the model cannot tell.
+    image_file
+        Name of the image's file with its ending, "" where it is in none.
     """
 
     image_name: str
@@ -79,6 +81,7 @@ class Localization:
     translate: tuple[float, float] = (0.0, 0.0)
     refined: int = 0
     familiarity: float | None = None
+    image_file: str = ""
 
     @property
     def predicted(self) -> str:

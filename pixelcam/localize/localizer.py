@@ -143,6 +143,7 @@ class Localizer:
             threshold=self.card.threshold,
             model=self.model,
             familiarity=familiarity,
+            image_file="" if slide.path is None else slide.path.name,
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:

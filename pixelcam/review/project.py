@@ -155,6 +155,7 @@ class Project(OpenProject):
             scale=(row["scale_y"], row["scale_x"]),
             translate=(row["translate_y"], row["translate_x"]),
             familiarity=row["familiarity"],
+            image_file=entry.path.name,
         )
 
     # Seeds.

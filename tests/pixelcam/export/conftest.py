@@ -72,6 +72,7 @@ def areas(request, mask):
     scale = (height / mask.shape[0], width / mask.shape[1])
     return ImageAreas(
         image_name="field",
+        image_file="field.png",
         width=width,
         height=height,
         mpp=0.5,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from pixelcam.export.areas import areas_of_map
+from pixelcam.export import SeedImage, SeedSidecar
+from pixelcam.export.areas import areas_of_map, areas_of_seeds
 from pixelcam.export.coco import compress, run_lengths, write_coco
 
 
@@ -39,3 +40,18 @@ def test_plain_counts_are_numbers(tmp_path, localize):
     areas = areas_of_map(localize([[0, 0], [1, 1]]))
     document = json.loads(write_coco(tmp_path / "a", areas, compressed=False).read_text())
     assert document["annotations"][0]["segmentation"] == {"size": [2, 2], "counts": [1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    "path, relative_path, name",
+    [
+        ("/slides/field.ndpi", "../field.ndpi", "field.ndpi"),
+        ("C:\\slides\\field.ndpi", "", "field.ndpi"),
+        ("", "field-1234.png", "field-1234.png"),
+        ("", "", "field"),
+    ],
+)
+def test_the_image_is_named_as_its_file_is(tmp_path, path, relative_path, name):
+    sidecar = SeedSidecar(SeedImage("field", path, relative_path, "ab" * 32, 3, 3))
+    document = json.loads(write_coco(tmp_path / "a", areas_of_seeds(np.eye(3), sidecar)).read_text())
+    assert document["images"][0]["file_name"] == name

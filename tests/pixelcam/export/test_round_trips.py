@@ -43,7 +43,7 @@ def enlarged(mask, height, width):
 def test_pycocotools_reads_the_masks_at_the_images_size(tmp_path, areas, compressed, capsys):
     coco = COCO(write_coco(tmp_path / "a.json", areas, compressed))
     image = coco.loadImgs(1)[0]
-    assert (image["file_name"], image["width"], image["height"]) == ("field", areas.width, areas.height)
+    assert (image["file_name"], image["width"], image["height"]) == ("field.png", areas.width, areas.height)
     for area in areas.areas:
         wanted = enlarged(area.mask, areas.height, areas.width)
         back = np.zeros(wanted.shape, int)

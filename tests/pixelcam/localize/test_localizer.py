@@ -224,6 +224,7 @@ def test_a_model_is_loaded_by_file_and_takes_files_arrays_and_slides(shallow, tm
     Image.fromarray(pixels).save(tmp_path / "field.png")
     results = [loaded.localize(image) for image in (tmp_path / "field.png", pixels, Slide.from_array(pixels))]
     assert [result.image_name for result in results] == ["field", "image", "image"]
+    assert [result.image_file for result in results] == ["field.png", "", ""]
     for result in results:
         assert np.array_equal(result.foreground, results[0].foreground)
         assert (result.model.name, result.model.sha256, result.threshold) == ("made", digest, 0.3)
