@@ -84,13 +84,20 @@ class Keeper(Protocol):
 
 
 class FolderKeeper:
-    """Keeps each image's seeds in a folder of the user's, named by the image's fingerprint."""
+    """Keeps each image's seeds in a folder of the user's, named by the image's fingerprint.
+
+    What another window has saved there meanwhile is not written over: it is set aside, and the user hears of
+    it.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._known: dict[Path, seedfiles.State] = {}
 
     def find(self, record: ImageRecord, slide: Slide) -> Kept | None:
         """Return the latest autosaved seeds."""
+        folder = seedfiles.autosave_folder(self._session, slide.fingerprint)
+        self._known[folder] = seedfiles.state(folder)
         found = seedfiles.find_kept(self._session, slide.fingerprint)
         if found is None:
             return None
@@ -105,7 +112,16 @@ class FolderKeeper:
         def save() -> None:
             of = slide()
             folder = seedfiles.autosave_folder(self._session, of.fingerprint)
+            aside = None
+            if seedfiles.state(folder) != self._known.get(folder, {}):
+                aside = seedfiles.set_aside(folder)
             seedfiles.save(folder, seeds.array(), seedfiles.make_sidecar(record, of), of)
+            self._known[folder] = seedfiles.state(folder)
+            if aside is not None:
+                raise OutputError(
+                    f"Seeds of {record.name!r} that this window does not show had been saved meanwhile. They "
+                    f"are kept in {aside}, and those of this window are saved. Is it open in another window?"
+                )
 
         return save
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import SeedsError
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
+from pixelcam.export.atomic import output_error
 
 if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord, Session
@@ -84,6 +85,30 @@ def find_kept(session: Session, fingerprint: str) -> Kept | None:
         kept for kept in found if fingerprint in (kept.sidecar.image.fingerprint, kept.sidecar.image.pixels)
     ]
     return max(mine, key=lambda kept: kept.saved, default=None)
+
+
+State = dict[str, bytes]
+"""The sidecars of a folder of autosaved seeds, name to content, by which a change of them is told."""
+
+
+def state(folder: Path) -> State:
+    """Return what a folder of autosaved seeds holds."""
+    try:
+        return {path.name: path.read_bytes() for path in sorted(folder.glob("*.seeds.json"))}
+    except OSError:  # as it cannot be read, it is not told
+        return {}
+
+
+def set_aside(folder: Path) -> Path:
+    """Move what a folder of autosaved seeds holds to a new folder in it, where it is kept; return that."""
+    aside = folder / f"set aside {datetime.now():%Y-%m-%d %H.%M.%S.%f}"
+    try:
+        aside.mkdir()
+        for path in sorted(folder.glob("*.seeds.*")):
+            path.rename(aside / path.name)
+    except OSError as error:
+        raise output_error(aside, error) or error from error
+    return aside
 
 
 def _read(path: Path) -> Kept:

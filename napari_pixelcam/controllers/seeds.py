@@ -62,7 +62,8 @@ class SeedsController:
         self._warned: WeakSet[ImageRecord] = WeakSet()
         self._touched: dict[ImageRecord, float] = {}
         self._kinds: WeakKeyDictionary[ImageRecord, str] = WeakKeyDictionary()
-        self.keeper: Keeper = FolderKeeper(session)
+        self.folder = FolderKeeper(session)
+        self.keeper: Keeper = self.folder
         self._proposals = 0
         self.brush_size = session.preferences.brush_size
         session.image_changed.connect(self._on_image)

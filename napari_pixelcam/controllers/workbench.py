@@ -25,7 +25,7 @@ from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
 from napari_pixelcam.images import KEY
-from napari_pixelcam.keeping import PROJECT_IMAGE, FolderKeeper, ProjectKeeper, kept_in, project_image
+from napari_pixelcam.keeping import PROJECT_IMAGE, ProjectKeeper, kept_in, project_image
 from napari_pixelcam.reader import layer_of
 from pixelcam.errors import PixelCAMError, ProjectLockedError
 from pixelcam.review import ImageEntry, Project
@@ -107,7 +107,7 @@ class WorkbenchController:
     def _take(self, project: Project) -> None:
         self.close()  # another may have come in between
         self.project, self._pending = project, None
-        self.seeds.keeper = ProjectKeeper(project, FolderKeeper(self.session))
+        self.seeds.keeper = ProjectKeeper(project, self.seeds.folder)
         self._judgements = Judgements(project, self.seeds.autosaver)
         if project.read_only:
             self.said.emit("warning", f"{project.name} is open read-only: nothing you do is kept.")
@@ -133,7 +133,7 @@ class WorkbenchController:
         self.note_work()
         self._remove_image()
         self.seeds.flush()
-        self.seeds.keeper = FolderKeeper(self.session)
+        self.seeds.keeper = self.seeds.folder
         self.project, self._judgements, self.entries = None, None, []
         self.current = self.opening = None
         self.lost.forget()

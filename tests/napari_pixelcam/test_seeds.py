@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 from napari.components import ViewerModel
+from PIL import Image
 
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 from tests.napari_pixelcam.helpers import tissue
@@ -22,8 +23,6 @@ def settle(bench):
 
 
 def saved_labels(folder):
-    from PIL import Image
-
     return np.array(Image.open(next(folder.glob("seeds/*/*.seeds.png"))))
 
 
@@ -208,6 +207,36 @@ def test_damaged_seeds_are_said_and_left_alone(bench, fake):
         assert sidecar.read_text() == "{"
     finally:
         again.close()
+
+
+def test_two_windows_do_not_write_over_each_others_seeds(bench, fake, user_folder, monkeypatch):
+    from napari_pixelcam.controllers import autosave
+    from tests.napari_pixelcam.helpers import Bench
+
+    monkeypatch.setattr(autosave, "RETRY", 0.1)
+    viewer = ViewerModel()
+    viewer.add_image(bench.record.layer.data.copy(), name="tissue", rgb=True)
+    other = Bench(viewer)
+    try:
+        for window, place, label in ((bench, (20, 30), FOREGROUND), (other, (60, 60), BACKGROUND)):
+            window.seeds.take("foreground")
+            window.layer("seeds").paint(place, label)
+        settle(bench)
+        first = saved_labels(user_folder)
+        messages = []
+        other.seeds.save_failed.connect(messages.append)
+        settle(other)
+        np.testing.assert_array_equal(saved_labels(user_folder), other.layer("seeds").data)
+        (aside,) = (one for one in user_folder.glob("seeds/*/*") if one.is_dir())
+        assert len(messages) == 1
+        assert str(aside) in messages[0]
+        kept = next(aside.glob("*.seeds.png"))
+        np.testing.assert_array_equal(np.array(Image.open(kept)), first)
+        other.layer("seeds").paint((70, 60), BACKGROUND)
+        settle(other)
+        assert len(messages) == 1
+    finally:
+        other.close()
 
 
 def test_the_sidecar_says_what_the_reviewer_saw(bench, user_folder):
