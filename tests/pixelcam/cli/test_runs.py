@@ -192,8 +192,23 @@ def test_a_failure_is_one_sentence_and_on_record(command, learning, run_folder):
     assert (run.state, run.error_message()) == ("failed", "The folder data is empty.")
 
 
+@pytest.fixture
+def answer_to():
+    """Return a function that has a signal answered as is said while the test lasts: nohup ignores one."""
+    before = {}
+
+    def answer(number, handler):
+        before.setdefault(number, signal.signal(number, handler))
+
+    yield answer
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupt_ends_with_130_and_keeps_the_state(command, learning, run_folder, number):
+def test_an_interrupt_ends_with_130_and_keeps_the_state(command, learning, run_folder, answer_to, number):
+    answer_to(number, signal.SIG_DFL)
+
     def interrupt(run, should_stop):
         os.kill(os.getpid(), number)
         time.sleep(5)
@@ -205,6 +220,16 @@ def test_an_interrupt_ends_with_130_and_keeps_the_state(command, learning, run_f
     assert run.checkpoint("last") is not None
     learning.behave = None
     assert command("train", "--out", run_folder).code == 0
+    assert Run.open(run_folder).state == "done"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_that_the_process_was_started_to_ignore_is_ignored(
+    command, learning, run_folder, answer_to, number
+):
+    answer_to(number, signal.SIG_IGN)
+    learning.behave = lambda run, should_stop: os.kill(os.getpid(), number)
+    assert start_training(command, run_folder).code == 0
     assert Run.open(run_folder).state == "done"
 
 
