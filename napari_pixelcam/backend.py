@@ -27,11 +27,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What this machine offers: model names, device names, and the folder for the user's own things."""
+    """What this machine offers: model names and device names."""
 
     models: tuple[str, ...]
     devices: tuple[str, ...]
-    home: Path
 
 
 def keep_triton_out() -> None:
@@ -54,9 +53,9 @@ def keep_triton_out() -> None:
 def read_catalogue() -> Catalogue:
     """Return the models and devices at hand. Imports torch, so call it away from the interface's thread."""
     keep_triton_out()
-    from pixelcam.model import available_devices, list_models, user_dir
+    from pixelcam.model import available_devices, list_models
 
-    return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()), user_dir())
+    return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()))
 
 
 def digest(model: str) -> str:

@@ -16,6 +16,7 @@ from napari_pixelcam.images import KEY
 from pixelcam.errors import OutputError
 
 if TYPE_CHECKING:
+    from napari_pixelcam.controllers.autosave import Save
     from napari_pixelcam.controllers.session import ImageRecord, Session
     from pixelcam.review import Project
     from pixelcam.review.exporting import Exported
@@ -56,9 +57,7 @@ class Keeper(Protocol):
         """Return what is kept of an image; may take a while."""
         ...
 
-    def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
-    ) -> Callable[[], None]:
+    def saving(self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str) -> Save:
         """Return the function that writes an image's seeds and label; it runs in another thread.
 
         `slide` reads the image, where the saving needs it; `kind` is what the reviewer did, as a project's
@@ -93,35 +92,37 @@ class FolderKeeper:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: dict[Path, seedfiles.State] = {}
+        self._ahead: dict[Path, Path] = {}  # set aside by a save that came before the looking for them
 
     def find(self, record: ImageRecord, slide: Slide) -> Kept | None:
         """Return the latest autosaved seeds."""
         folder = seedfiles.autosave_folder(self._session, slide.fingerprint)
         self._known[folder] = seedfiles.state(folder)
-        found = seedfiles.find_kept(self._session, slide.fingerprint)
+        found = seedfiles.find_kept(self._ahead.pop(folder, folder), slide.fingerprint)
         if found is None:
             return None
         sidecar = found.sidecar
         return Kept(found.labels, sidecar.corrected_label, sidecar.started, found.saved)
 
-    def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
-    ) -> Callable[[], None]:
+    def saving(self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str) -> Save:
         """Write PNG and sidecar."""
+        sought = record.fingerprint is None and project_image(record) is None
 
-        def save() -> None:
+        def save() -> str | None:
             of = slide()
             folder = seedfiles.autosave_folder(self._session, of.fingerprint)
-            aside = None
-            if seedfiles.state(folder) != self._known.get(folder, {}):
-                aside = seedfiles.set_aside(folder)
+            aside, others = "", seedfiles.state(folder)
+            if others and others != self._known.get(folder):
+                aside = str(seedfiles.set_aside(folder))
             seedfiles.save(folder, seeds.array(), seedfiles.make_sidecar(record, of), of)
+            if aside and sought and folder not in self._known:
+                self._ahead[folder] = Path(aside)
+                aside = ""  # they are about to be shown
             self._known[folder] = seedfiles.state(folder)
-            if aside is not None:
-                raise OutputError(
-                    f"Seeds of {record.name!r} that this window does not show had been saved meanwhile. They "
-                    f"are kept in {aside}, and those of this window are saved. Is it open in another window?"
-                )
+            return aside and (
+                f"Other seeds of {record.name!r} had been saved meanwhile, perhaps by another window. "
+                f"They are kept in {aside}; those of this window are saved."
+            )
 
         return save
 
@@ -162,23 +163,21 @@ class ProjectKeeper:
         id = project_image(record)
         return self._others.find(record, slide) if id is None else kept_in(self._project, id)
 
-    def saving(
-        self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str
-    ) -> Callable[[], None]:
+    def saving(self, record: ImageRecord, slide: Callable[[], Slide], seeds: SeedMap, kind: str) -> Save:
         """Journal what has changed."""
         id, label, project = project_image(record), record.corrected_label, self._project
         elsewhere = self._others.saving(record, slide, seeds, kind)
         if id is None:
             return elsewhere
 
-        def save() -> None:
+        def save() -> str | None:
             if project.read_only:
                 raise OutputError(READ_ONLY)
             if project.closed:  # with this unsaved, as when its folder was not to be reached
-                elsewhere()
-                return
+                return elsewhere()
             project.write_changes(id, seeds.array(), kind)
             project.set_label(id, label)
+            return None
 
         return save
 

@@ -70,8 +70,8 @@ def save(
     return write_seeds(folder, labels, sidecar, formats=formats, image=image)
 
 
-def find_kept(session: Session, fingerprint: str) -> Kept | None:
-    """Return the latest autosaved seeds of an image, `None` where there are none.
+def find_kept(folder: Path, fingerprint: str) -> Kept | None:
+    """Return the latest seeds of an image in a folder of autosaved ones, `None` where there are none.
 
     Unlike `pixelcam.export.read_seeds` it does not look for the image, which is on the screen.
 
@@ -80,7 +80,7 @@ def find_kept(session: Session, fingerprint: str) -> Kept | None:
     SeedsError
         There are some, but they cannot be read.
     """
-    found = [_read(path) for path in sorted(autosave_folder(session, fingerprint).glob("*.seeds.json"))]
+    found = [_read(path) for path in sorted(folder.glob("*.seeds.json"))]
     mine = [
         kept for kept in found if fingerprint in (kept.sidecar.image.fingerprint, kept.sidecar.image.pixels)
     ]

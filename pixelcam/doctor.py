@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pixelcam import system
 from pixelcam.errors import PixelCAMError
+from pixelcam.folders import user_dir
 
 DISTRIBUTION = "napari-pixelcam"
 LEAST_FREE_BYTES = 2 * 1000**3
@@ -201,8 +202,6 @@ def _opengl() -> Finding:
 
 
 def _user_folder() -> Finding:
-    from pixelcam.model.registry import user_dir
-
     folder = user_dir()
     remedy = "make it a writable folder, or set PIXELCAM_HOME to one"
     existing = _nearest_existing(folder)
@@ -217,8 +216,6 @@ def _user_folder() -> Finding:
 
 
 def _disk_space() -> Finding:
-    from pixelcam.model.registry import user_dir
-
     folder = _nearest_existing(user_dir())
     free = shutil.disk_usage(folder).free
     detail = f"{free / 1000**3:.1f} GB free at {folder}"

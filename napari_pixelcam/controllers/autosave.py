@@ -19,7 +19,8 @@ LONGEST = 0.9
 RETRY = 5.0
 """Seconds after a failed save until the next try."""
 
-Save = Callable[[], None]
+Save = Callable[[], "str | None"]
+"""Writes; what it returns, the user must hear though all is saved."""
 
 
 @dataclass
@@ -41,13 +42,15 @@ class Autosaver:
 
     saved = Signal(object, datetime)
     """This key's latest state is on disk, since this moment."""
+    warned = Signal(str)
+    """Something was saved, and this is to be said of it."""
     failed = Signal(object, str)
     """This key could not be saved, with a sentence; it is tried again by itself."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._pending: dict[Hashable, _Pending] = {}
-        self._running: tuple[Hashable, _Pending, Future[None]] | None = None
+        self._running: tuple[Hashable, _Pending, Future[str | None]] | None = None
         self._pool = ThreadPoolExecutor(1, "pixelcam-autosave")
 
     def mark(self, key: Hashable, prepare: Callable[[], Save]) -> None:
@@ -99,7 +102,7 @@ class Autosaver:
 
     def close(self) -> None:
         """Save everything without telling anyone, and end the thread."""
-        with self.saved.blocked(), self.failed.blocked():
+        with self.saved.blocked(), self.warned.blocked(), self.failed.blocked():
             self.flush()
         self._pool.shutdown(wait=True)
 
@@ -119,6 +122,8 @@ class Autosaver:
         error = future.exception()
         if error is None:
             self.saved.emit(key, datetime.now())
+            if warning := future.result():
+                self.warned.emit(warning)
         else:
             self._again(key, pending, error)
 

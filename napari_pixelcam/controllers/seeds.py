@@ -67,12 +67,13 @@ class SeedsController:
         self._proposals = 0
         self.brush_size = session.preferences.brush_size
         session.image_changed.connect(self._on_image)
-        session.catalogue_changed.connect(lambda catalogue: self._on_image(session.record))
         session.seeds_changed.connect(lambda record: self._emit())
         session.seeds_leaving.connect(self._on_leaving)
         session.watch.edited.connect(lambda record, ended: self._touch(record))
         autosaver.saved.connect(self._on_saved)
+        autosaver.warned.connect(lambda message: session.notified.emit("warning", message))
         autosaver.failed.connect(self._on_save_failed)
+        self._on_image(session.record)
 
     # What is shown.
 
@@ -364,7 +365,7 @@ class SeedsController:
 
     def _identify(self, record: ImageRecord, *, again: bool = False) -> None:
         """Find out in the background which image this is, and whether seeds of it are on disk."""
-        if self.session.catalogue is None or project_image(record) is not None:
+        if project_image(record) is not None:
             return
         try:
             source = source_of(record.layer)

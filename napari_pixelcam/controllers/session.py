@@ -19,6 +19,7 @@ from napari_pixelcam.images import KEY
 from napari_pixelcam.preferences import Preferences
 from napari_pixelcam.seedwatch import SeedWatch
 from pixelcam.errors import PixelCAMError
+from pixelcam.folders import user_dir
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -191,9 +192,7 @@ class Session:
     @property
     def home(self) -> Path:
         """The folder for the user's seeds and runs."""
-        if self.catalogue is None:
-            raise PixelCAMError("The models are still being looked for; try again in a moment.")
-        return self.catalogue.home
+        return user_dir()
 
     @property
     def model(self) -> str:

@@ -5,7 +5,7 @@ from pixelcam.model.device import available_devices, free_device_memory, resolve
 from pixelcam.model.encoder import FINAL, Encoder, load_encoder_weights
 from pixelcam.model.heads import IMAGE_HEADS, class_probabilities
 from pixelcam.model.network import PixelCAM, Prediction, foreground_probability
-from pixelcam.model.registry import ModelEntry, list_models, register_model, resolve_model, user_dir
+from pixelcam.model.registry import ModelEntry, list_models, register_model, resolve_model
 
 __all__ = [
     "FINAL",
@@ -28,5 +28,4 @@ __all__ = [
     "resolve_device",
     "resolve_model",
     "save_checkpoint",
-    "user_dir",
 ]

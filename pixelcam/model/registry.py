@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from pixelcam.errors import ConfigError, ModelNotFoundError
 from pixelcam.export.atomic import atomic_path
+from pixelcam.folders import user_dir
 from pixelcam.model.checkpoint import read_card
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
@@ -27,12 +25,6 @@ class ModelEntry:
     name: str
     path: Path
     source: Literal["bundled", "user"]
-
-
-def user_dir() -> Path:
-    """Return the folder of a user's models and runs: ``$PIXELCAM_HOME``, else the system's place."""
-    home = os.environ.get("PIXELCAM_HOME")
-    return Path(home).expanduser() if home else Path(platformdirs.user_data_dir("pixelcam"))
 
 
 def list_models() -> list[ModelEntry]:

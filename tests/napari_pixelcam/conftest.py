@@ -25,9 +25,7 @@ def fake(monkeypatch, user_folder):
     localizer = FakeLocalizer()
     monkeypatch.setattr(backend, "_load", localizer.taken)
     monkeypatch.setattr(backend, "digest", lambda model: "0" * 64)
-    monkeypatch.setattr(
-        backend, "read_catalogue", lambda: backend.Catalogue(("tiny",), ("auto", "cpu"), Path(user_folder))
-    )
+    monkeypatch.setattr(backend, "read_catalogue", lambda: backend.Catalogue(("tiny",), ("auto", "cpu")))
     return localizer
 
 

@@ -84,6 +84,8 @@ class Bench:
     def __init__(self, viewer: ViewerModel, background=None) -> None:
         self.viewer = viewer
         self.session = Session(viewer, background or Immediate(), Preferences(model="tiny"))
+        self.said: list[tuple[str, str]] = []
+        self.session.notified.connect(lambda level, text: self.said.append((level, text)))
         self.localize = LocalizeController(self.session)
         self.threshold = ThresholdController(self.session)
         self.autosaver = Autosaver()
@@ -91,8 +93,6 @@ class Bench:
         self.tools = ToolsController(self.seeds)
         self.export = ExportController(self.session, self.seeds)
         self.finetune = FinetuneController(self.session, self.seeds, self.localize)
-        self.said: list[tuple[str, str]] = []
-        self.session.notified.connect(lambda level, text: self.said.append((level, text)))
         self.session.refresh_catalogue()
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 from napari.components import ViewerModel
 from PIL import Image
 
+from napari_pixelcam.background import Task
 from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 from tests.napari_pixelcam.helpers import tissue
 
@@ -137,6 +138,44 @@ def test_seeds_come_back_with_the_same_image(bench, fake):
         again.close()
 
 
+class Later:
+    """A background that works when it is told to."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def submit(self, work, *, done, failed):
+        task = Task()
+        self.jobs.append(lambda: done(work(task)))
+        return task
+
+
+def test_seeds_painted_before_the_old_ones_are_found_join_them(bench, fake, user_folder):
+    from tests.napari_pixelcam.helpers import Bench
+
+    bench.seeds.take("foreground")
+    bench.layer("seeds").paint((20, 30), FOREGROUND)
+    settle(bench)
+    old = bench.layer("seeds").data.copy()
+    viewer = ViewerModel()
+    viewer.add_image(bench.record.layer.data.copy(), name="tissue", rgb=True)
+    later = Later()
+    again = Bench(viewer, later)
+    try:
+        again.seeds.take("background")
+        again.layer("seeds").paint((60, 60), BACKGROUND)
+        settle(again)  # it needs neither the models nor what was painted before
+        new = again.layer("seeds").data.copy()
+        for job in later.jobs:
+            job()
+        settle(again)
+        np.testing.assert_array_equal(again.layer("seeds").data, np.maximum(old, new))
+        np.testing.assert_array_equal(saved_labels(user_folder), np.maximum(old, new))
+        assert not again.said
+    finally:
+        again.close()
+
+
 def test_another_image_gets_no_foreign_seeds(bench):
     bench.seeds.take("background")
     bench.layer("seeds").paint((50, 60), BACKGROUND)
@@ -209,11 +248,9 @@ def test_damaged_seeds_are_said_and_left_alone(bench, fake):
         again.close()
 
 
-def test_two_windows_do_not_write_over_each_others_seeds(bench, fake, user_folder, monkeypatch):
-    from napari_pixelcam.controllers import autosave
+def test_two_windows_do_not_write_over_each_others_seeds(bench, fake, user_folder):
     from tests.napari_pixelcam.helpers import Bench
 
-    monkeypatch.setattr(autosave, "RETRY", 0.1)
     viewer = ViewerModel()
     viewer.add_image(bench.record.layer.data.copy(), name="tissue", rgb=True)
     other = Bench(viewer)
@@ -223,18 +260,16 @@ def test_two_windows_do_not_write_over_each_others_seeds(bench, fake, user_folde
             window.layer("seeds").paint(place, label)
         settle(bench)
         first = saved_labels(user_folder)
-        messages = []
-        other.seeds.save_failed.connect(messages.append)
         settle(other)
         np.testing.assert_array_equal(saved_labels(user_folder), other.layer("seeds").data)
         (aside,) = (one for one in user_folder.glob("seeds/*/*") if one.is_dir())
-        assert len(messages) == 1
-        assert str(aside) in messages[0]
+        assert [level for level, _ in other.said] == ["warning"]
+        assert str(aside) in other.said[0][1]
         kept = next(aside.glob("*.seeds.png"))
         np.testing.assert_array_equal(np.array(Image.open(kept)), first)
         other.layer("seeds").paint((70, 60), BACKGROUND)
         settle(other)
-        assert len(messages) == 1
+        assert len(other.said) == 1
     finally:
         other.close()
 

@@ -29,10 +29,6 @@ def bundled(monkeypatch, tmp_path, made):
     return folder
 
 
-def test_the_user_folder_is_where_the_environment_says(user_folder):
-    assert registry.user_dir() == user_folder
-
-
 def test_names_are_bundled_ones_first_then_the_users(made, user_folder):
     register_model(made, "mine-1.2")
     register_model(made, "a_model")
