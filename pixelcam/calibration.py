@@ -82,7 +82,7 @@ def fit_pixels(log_odds: Tensor, masks: Tensor) -> Calibration:
             break
     if weights[0] <= 0:
         return Calibration()
-    scale = min(float(weights[0] / spread), _LARGEST)
+    scale = min(max(float(weights[0] / spread), 1 / _LARGEST), _LARGEST)
     return Calibration(scale, float(weights[1]) - scale * float(mean))
 
 

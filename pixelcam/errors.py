@@ -21,6 +21,10 @@ class DatasetError(PixelCAMError):
     """A data set's folder, fold file, index or mask is missing or contradicts itself."""
 
 
+class NoMasksError(DatasetError):
+    """A data set has no masks at all, where some are asked for."""
+
+
 class SeedsError(PixelCAMError):
     """Exported seeds are missing, empty, or do not fit their image."""
 

@@ -1,11 +1,13 @@
 """What the command line shows: errors, results and progress, each where it belongs.
 
-Results go to stdout; progress, warnings and errors to stderr, progress only where stderr is a terminal.
+Results go to stdout; progress, warnings and errors to stderr, progress only where stderr is a terminal. A
+training whose output goes to a log instead writes a line an epoch to stdout, unless its folder is watched.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,18 +63,22 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> No
 
 
 @contextmanager
-def show_progress(as_json: bool = False) -> Iterator[EventSink]:
+def show_progress(as_json: bool = False, epochs: bool = False) -> Iterator[EventSink]:
     """Yield a sink that shows events: bars on stderr for people, warnings alone where there is no terminal.
 
     Parameters
     ----------
     as_json
         Print each event on stdout as a line of JSON instead.
+    epochs
+        Print the figures of each epoch on stdout where there is no terminal.
     """
     if as_json:
         yield print_event
     elif not sys.stderr.isatty():
-        yield _print_warning
+        from pixelcam.jobs.folder import TOKEN_VARIABLE
+
+        yield _print_epoch if epochs and TOKEN_VARIABLE not in os.environ else _print_warning
     else:
         with _bars() as sink:
             yield sink
@@ -81,6 +87,12 @@ def show_progress(as_json: bool = False) -> Iterator[EventSink]:
 def _print_warning(event: Event) -> None:
     if event.kind == "warning":
         print(event.message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _print_epoch(event: Event) -> None:
+    _print_warning(event)
+    if event.kind in ("epoch", "validation") and event.metrics:
+        print(f"{_title(event)}: {_figures(event.metrics)}", flush=True)  # noqa: T201
 
 
 @contextmanager

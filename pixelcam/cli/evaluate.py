@@ -14,6 +14,7 @@ from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.cli.runs import numbers
 from pixelcam.errors import ConfigError
+from pixelcam.events import Event
 
 if TYPE_CHECKING:
     from pixelcam.model import ModelCard
@@ -91,6 +92,8 @@ def evaluate(
     images = open_dataset(dataset, root, split, fold, scheme)
     localizer = pixelcam.load(model, device, views=views)
     with show_progress() as sink:
+        if caution := _seen_before(localizer.card, dataset, fold, scheme):
+            sink(Event("warning", message=caution))
         if teacher is None:
             figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()
         else:
@@ -117,6 +120,18 @@ def evaluate(
     print_table(("figure", "value"), [(name, _shown(value)) for name, value in figures.items()])
 
 
+def _seen_before(card: ModelCard, dataset: str, fold: int, scheme: str) -> str:
+    """Return a warning where the model was trained on another division of this data set; else nothing."""
+    own = {"dataset": dataset, "fold": fold, "scheme": scheme}
+    trained = {key: card.training.get(key, value) for key, value in own.items()}
+    if "dataset" not in card.training or trained["dataset"] != dataset or trained == own:
+        return ""
+    return (
+        f"{card.name} was trained on fold {trained['fold']} of the {trained['scheme']} split: it may have "
+        f"seen images of fold {fold} of the {scheme} split, which are easier for it then."
+    )
+
+
 def _teacher_settings(
     wanted: Mapping[str, object], card: ModelCard, dataset: str, root: Path, teacher_root: Path | None
 ) -> TrainSettings:
@@ -131,7 +146,7 @@ def _teacher_settings(
             "give their folder with --teacher-root."
         )
     kept = ("fold", "scheme", "augment", "sampler", "seeds", "low_area", "high_area", "seed")
-    values = {key: card.training[key] for key in kept if key in card.training}
+    values = {key: card.training[key] for key in kept if card.training.get(key) is not None}
     values |= {key: value for key, value in wanted.items() if value is not None}
     values |= {"dataset": own, "root": teacher_root or root}
     return TrainSettings.from_dict({**values, "encoder": card.encoder, "input_size": card.input_size})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pixelcam.cli.console import print_note, show_progress
+from pixelcam.cli.console import print_result, show_progress
 from pixelcam.cli.failures import describe
 from pixelcam.errors import ConfigError
 
@@ -109,7 +109,7 @@ def work(
     arguments = tuple(sys.argv[1:])
     keep_freed_memory()
     with (
-        show_progress(as_json) as sink,
+        show_progress(as_json, epochs=True) as sink,
         host_job(run, arguments, on_event=sink, describe=describe) as job,
     ):
         task(settings, job.folder, job.emit, job.should_stop)
@@ -119,4 +119,4 @@ def work(
     if name is not None:
         register_model(best, name)
     if not as_json:
-        print_note(f"The model is {best}" + (f", and is called {name}." if name else "."))
+        print_result(f"The model is {best}" + (f", and is called {name}." if name else "."))

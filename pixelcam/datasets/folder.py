@@ -14,7 +14,7 @@ from pixelcam.datasets.base import Dataset, Sample
 from pixelcam.datasets.labelled import LABELS_FILE, read_label_table, table_parts
 from pixelcam.datasets.reading import IMAGE_SUFFIXES, image_size
 from pixelcam.datasets.splits import pick_masked, split_by_name
-from pixelcam.errors import DatasetError
+from pixelcam.errors import DatasetError, NoMasksError
 
 VALPX_PER_CLASS = 5
 MASK_ENDING = "_mask"
@@ -82,8 +82,13 @@ def open_folder(root: Path, split: str, fold: int) -> Dataset:
     else:
         parts = _hashed_parts(root, classes, regionless, fold)
     samples = pick_masked(parts["valcl"], VALPX_PER_CLASS) if split == "valpx" else parts[split]
+    lost = set(range(len(classes))) - {sample.label for sample in parts["train"]} if table is None else set()
+    if lost and parts["train"]:
+        raise DatasetError(f"No training image of {root} is of the class {classes[min(lost)]}: add some.")
+    if not samples and split != "valpx":
+        raise DatasetError(f"{root} holds no images for the {split} split; put some there.")
     if not samples or (split == "valpx" and all(sample.mask is None for sample in samples)):
-        raise DatasetError(
+        raise NoMasksError(
             f"{root} holds no masks of validation images: the valpx split needs some, "
             f"as masks/{'<path of the image>' if table else '<class>/<stem>'}.png."
         )

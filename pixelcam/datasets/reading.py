@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 _PLAIN_MODES = frozenset({"RGB", "L", "P", "1"})
 _EXIF_ORIENTATION = 0x0112
+_TIFF_CHANNELS = 277
 
 
 def load_image(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
@@ -100,7 +101,14 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+            rows = []
+            for row in reader:
+                if None in row:
+                    raise DatasetError(
+                        f"Line {reader.line_num} of {path} has more values than there are columns: put "
+                        "a value that holds commas in quotes, and several labels apart by semicolons."
+                    )
+                rows.append({key: value or "" for key, value in row.items()})
             found = reader.fieldnames or ()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -109,6 +117,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     lacking = [column for column in columns if column not in found]
     if lacking:
         needed = f"{', '.join(columns[:-1])} and {columns[-1]}"
+        if len(found) == 1 and ";" in found[0]:
+            needed += ", with commas between them, not semicolons"
         raise DatasetError(f"{path} lacks the column {lacking[0]}: it needs {needed}.")
     if not rows:
         raise DatasetError(f"{path} lists no images.")
@@ -133,7 +143,8 @@ def image_size(path: Path) -> tuple[int, int]:
 def _read_nonzero(path: Path, size: int | None) -> NDArray[np.bool_]:
     try:
         with Image.open(path) as mask:
-            channels = np.asarray(mask.convert("RGB") if mask.mode in ("P", "RGBA", "CMYK") else mask)
+            plain = {"P": "RGB", "RGBA": "RGB", "CMYK": "RGB", "LA": "L", "PA": "RGB"}.get(mask.mode)
+            channels = np.asarray(mask if plain is None else mask.convert(plain))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _image_error(path, error) from error
     nonzero: NDArray[np.bool_] = (channels != 0).any(axis=2) if channels.ndim == 3 else channels != 0
@@ -152,13 +163,22 @@ def _open_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
+            plain = plain and getattr(image, "n_frames", 1) == 1 and not _has_more_channels(image)
             if plain and image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
                 return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        pass  # for the other reader to judge
+    except (OSError, ValueError, SyntaxError) as error:
         raise _image_error(path, error) from error
-    # Everything unusual (16 bits, transparency, CMYK, orientation) must look in training as it does when
-    # a user localizes it, so the one reader of images decides.
+    # Everything unusual (16 bits, transparency, CMYK, orientation, several pages or channels) must look in
+    # training as it does when a user localizes it, so the one reader of images decides.
     return Image.fromarray(open_slide(path).read())
+
+
+def _has_more_channels(image: Image.Image) -> bool:
+    """Return whether a TIFF has more channels than Pillow shows."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_TIFF_CHANNELS, 1) > len(image.getbands()))
 
 
 def _image_error(path: Path, error: Exception) -> ImageError:

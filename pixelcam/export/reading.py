@@ -64,7 +64,6 @@ def read_localization(summary: str | Path) -> Localization:
             translate=(translate[0], translate[1]),
             refined=int(values.get("refined", 0)),
             familiarity=None if values.get("familiarity") is None else float(values["familiarity"]),
-            image_file=str(image.get("file", "")),
         )
     except FileNotFoundError as error:
         raise ImageError(f"{error.filename} is missing; localize the image again.") from error

@@ -41,17 +41,16 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
     dict
         ``classes`` (name to probability), ``predicted``, ``threshold``, ``foreground_fraction`` (share of
         pixels at or above the threshold), ``model`` (``name``, ``sha256``, and ``views`` where not 1),
-        ``image`` (``width``, ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None, and
-        ``file``, the name of its file, where it is in one) and ``fg`` (``file``; ``scale``, level-0 pixels
-        per map pixel; ``translate``, the centre of map pixel (0, 0) in level-0 pixels; both as [y, x]).
-        ``refined``, to how many labelled cells the pixel head was refitted, is there only where the map is
-        not the model's own; ``familiarity``, between 0 and 1, only where the model can tell; and ``caution``,
-        a line for people, where the image is unlike the training images.
+        ``image`` (``width``, ``height`` in level-0 pixels, ``mpp`` in micrometres per pixel or None) and
+        ``fg`` (``file``; ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel (0,
+        0) in level-0 pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was
+        refitted, is there only where the map is not the model's own; ``familiarity``, between 0 and 1, only
+        where the model can tell; and ``caution``, a line for people, where the image is unlike the training
+        images.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
     known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
     caution = {"caution": localization.caution} if localization.caution else {}
-    file = {"file": localization.image_file} if localization.image_file else {}
     chosen = localization.threshold if threshold is None else threshold
     return {
         "classes": {name: float(p) for name, p in localization.classes.items()},
@@ -63,7 +62,6 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
             "width": int(localization.width),
             "height": int(localization.height),
             "mpp": None if localization.mpp is None else float(localization.mpp),
-            **file,
         },
         "fg": {
             "file": fg_file,

@@ -21,6 +21,7 @@ from pixelcam.jobs.folder import JobRecord, Outcome
 from pixelcam.jobs.process import mark_process
 
 INTERRUPTED = "Interrupted; the same command goes on from the last complete epoch."
+BEGINS_ANEW = "Interrupted; the same command begins anew."
 _STOP_CACHE = 0.2
 _ALWAYS_THERE = {layout.JOB, layout.LOG, layout.EVENTS, layout.ENVIRONMENT, layout.STOP, "job.lock"}
 _DISTRIBUTIONS = ("napari-pixelcam", "torch", "timm", "numpy", "scikit-image", "safetensors")
@@ -160,7 +161,7 @@ def _judge(
     if isinstance(error, CancelledError | KeyboardInterrupt):
         if layout.read_stop(folder) == "cancel":
             return "cancelled", "Cancelled; nothing was kept."
-        return "stopped", INTERRUPTED
+        return "stopped", INTERRUPTED if any((folder / "state").glob("*")) else BEGINS_ANEW
     return "failed", describe(error) or type(error).__name__
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -188,7 +188,10 @@ def _gives_plain_maps(encoder: Encoder) -> bool:
     )
 
 
-def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
+_KINDS = frozenset({"weight", "bias", "running_mean", "running_var"})
+
+
+def load_encoder_weights(encoder: Encoder, tensors: Mapping[str, Tensor], in_order: bool = True) -> None:
     """Copy a user's backbone weights into an encoder, by name or, failing that, by order.
 
     Ports of one architecture to another library often hold the same tensors, in the same order, under other
@@ -201,36 +204,54 @@ def load_encoder_weights(encoder: Encoder, tensors: dict[str, Tensor]) -> None:
         Changed in place.
     tensors
         Name to tensor, as stored in the file.
+    in_order
+        Whether they are in the order of the layers. A safetensors file does not keep it.
 
     Raises
     ------
     CheckpointError
         The tensors are of another architecture.
     """
+    broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
+    if broken is not None:
+        raise CheckpointError(f"The weights hold values that are no numbers, in {broken}; give another file.")
     target = encoder.body.state_dict()
     for prefix in ("", "module.", "model.", "encoder.body.", "backbone."):
         named = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if all(key in named and named[key].shape == value.shape for key, value in target.items()):
             encoder.body.load_state_dict({key: named[key] for key in target})
             return
-    ordered = _match_by_order(target, list(tensors.values()))
+    ordered = _match_by_order(target, tensors) if in_order else None
     if ordered is None:
         raise CheckpointError(
-            f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes "
-            "in order match; give a file of this encoder."
+            f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes in "
+            "order match; give a file of this encoder, with timm's names, or a PyTorch file (.pth): "
+            "safetensors keeps no order."
         )
     encoder.body.load_state_dict(ordered)
 
 
-def _match_by_order(target: dict[str, Tensor], values: list[Tensor]) -> dict[str, Tensor] | None:
+def _match_by_order(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return the tensors under the encoder's names, one after the other; None where they are of another one.
+
+    Shapes alone do not tell a weight of batch normalisation from its bias or its running mean, all of which
+    have one value a channel: safetensors sorts them by name. So what they are called must agree too.
+    """
     counted = {key: value for key, value in target.items() if not key.endswith("num_batches_tracked")}
-    kept = [value for value in values if value.dim() > 0]
+    kept = [(key, value) for key, value in tensors.items() if value.dim() > 0]
     if len(kept) < len(counted):
         return None
-    matched = dict(zip(counted, kept, strict=False))
-    if any(matched[key].shape != value.shape for key, value in counted.items()):
+    pairs = list(zip(counted.items(), kept, strict=False))
+    if any(wanted.shape != value.shape or _other(name, key) for (name, wanted), (key, value) in pairs):
         return None
+    matched = {name: value for (name, _), (_, value) in pairs}
     return {key: matched.get(key, value) for key, value in target.items()}
+
+
+def _other(name: str, key: str) -> bool:
+    """Return whether two tensors are known to be of different kinds by the last parts of their names."""
+    kinds = {one.rpartition(".")[2] for one in (name, key)} & _KINDS
+    return len(kinds) > 1
 
 
 def _create(name: str, output_stride: int | None, pretrained: bool) -> nn.Module:

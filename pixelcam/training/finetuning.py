@@ -14,6 +14,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,6 +82,12 @@ def finetune(
         _Finetuning(settings, Path(run), on_event, should_stop).run()
 
 
+def _told(settings: FinetuneSettings) -> dict[str, Any]:
+    """Return what the model's card tells of the settings: nothing of this machine."""
+    own = ("seeds", "model", "device", "name")
+    return {key: value for key, value in settings.to_dict().items() if key not in own}
+
+
 class _Finetuning:
     def __init__(
         self, settings: FinetuneSettings, run: Path, on_event: EventSink, should_stop: StopCheck
@@ -113,7 +120,8 @@ class _Finetuning:
                 f"{parent.trained_on}; fine-tuned on a reviewer's seeds "
                 f"in {len(self.painted)} images ({names})"
             ),
-            training={**settings.to_dict(), "seeds": None, "device": None},
+            training={**parent.training, "finetune": _told(settings)},
+            selection="agreement with a reviewer's seeds",
         )
 
     def _crop_side(self) -> int:

@@ -76,7 +76,10 @@ class PseudoLabels:
         """
         path = self._path(stage)
         try:
-            return load_file(path)["maps"]
+            maps = load_file(path)["maps"]
+            if len(maps) == len(self.data):
+                return maps
+            raise KeyError(f"{len(maps)} maps of {len(self.data)} images")
         except (OSError, SafetensorError, KeyError) as error:
             raise RunError(
                 f"The teacher maps {path} are damaged; delete the run folder and start anew."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,7 @@ class TrainSettings(Settings):
     def __post_init__(self) -> None:
         for chosen in (self.augment, self.augment_classifier):
             _need(chosen in AUGMENTATIONS, f"augment is {' or '.join(AUGMENTATIONS)}, not {chosen!r}")
+        _need_finite(self)
         _need(
             self.selection in ("masks", "mask-free"),
             f"selection is masks or mask-free, not {self.selection!r}",
@@ -324,6 +326,11 @@ def default_levels(info: EncoderInfo) -> tuple[int, ...]:
 def _multiples(size: int, scales: tuple[float, ...], step: int) -> tuple[int, ...]:
     """Return scaled sizes as multiples of a step, each once, and larger than the margins mirrored at them."""
     return tuple(sorted({max(2, round(size * scale / step)) * step for scale in scales}))
+
+
+def _need_finite(settings: Settings) -> None:
+    for name, value in vars(settings).items():
+        _need(not isinstance(value, float) or math.isfinite(value), f"{name} is a finite number")
 
 
 def _need(condition: bool, rule: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from pixelcam.datasets import Dataset
@@ -14,6 +15,7 @@ from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
 from pixelcam.model.weights import read_weights
+from pixelcam.teachers.maps import EIGEN
 from pixelcam.training.augment import AUGMENTATIONS
 from pixelcam.training.settings import FinetuneSettings, TrainSettings, default_levels
 
@@ -50,15 +52,41 @@ def refuse_other_settings(run: Path, settings: TrainSettings | FinetuneSettings)
         )
 
 
+def claim_data(run: Path, parts: Mapping[str, Dataset]) -> None:
+    """Note in the run folder what its images are, or check that they are those that it was begun with.
+
+    What was learned so far is kept by the images' places in the list: of others it would be wrong.
+
+    Raises
+    ------
+    RunError
+        The images of a part have changed since.
+    """
+    path = run / "data.json"
+    now = {name: dataset.fingerprint for name, dataset in parts.items()}
+    if path.is_file() and any((run / "state").glob("*")):
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            changed = [name for name in now if before[name] != now[name]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged; delete the run folder and start anew.") from error
+        if changed:
+            raise RunError(
+                f"The {changed[0]} images have changed since {run} was begun; put them back to go on with "
+                "it, or choose another folder to train on what is there now."
+            )
+    write_text(path, json.dumps(now, indent=2))
+
+
 def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     """Return the card of the model to be trained.
 
     Raises
     ------
     DatasetError
-        The training images are all of one class.
+        The training images are all of one class, or all of classes without a region.
     ConfigError
-        The encoder does not fit the input size or the teacher's levels.
+        The encoder does not fit the input size, the views' size, or the teacher's levels or sizes.
     """
     labels = {sample.labels for sample in dataset.samples}
     if len(labels) < 2:
@@ -66,20 +94,27 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
         raise DatasetError(
             f"All training images are of one class ({names}); a classifier needs at least two."
         )
+    if all(label in dataset.regionless for sample in dataset.samples for label in sample.labels):
+        raise DatasetError("All training images are of classes without a region; some must show one.")
     info = encoder_info(settings.encoder)
     settings.teacher_of(info)
+    if settings.teacher == EIGEN:
+        settings.eigen_of(info)
     if settings.input_size % info.step:
         near = max(1, round(settings.input_size / info.step)) * info.step
         raise ConfigError(
             f"The input size {settings.input_size} does not fit {settings.encoder}: "
             f"it must be a multiple of {info.step}, for example {near}."
         )
+    view = settings.view_of(info)
+    if info.transformer and view % info.step:
+        raise ConfigError(f"view_size is a multiple of {info.step} for {settings.encoder}, not {view}.")
     return ModelCard(
         encoder=settings.encoder,
         classes=dataset.classes,
         input_size=settings.input_size,
         name=settings.name or f"{dataset.name}-{settings.encoder}",
-        mpp=_working_mpp(settings, dataset, settings.view_of(info)),
+        mpp=_working_mpp(settings, dataset, view),
         output_stride=settings.output_stride,
         standardise=settings.standardise,
         image_head=settings.image_head,
@@ -113,5 +148,6 @@ def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:
     """Return the network to train, its encoder initialised as the settings say."""
     network = card.build(dropout=settings.dropout, pretrained=settings.pretrained)
     if settings.weights is not None:
-        load_encoder_weights(network.encoder, read_weights(settings.weights))
+        in_order = settings.weights.suffix != ".safetensors"
+        load_encoder_weights(network.encoder, read_weights(settings.weights), in_order)
     return network

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from pixelcam.calibration import Calibration, fold_classes, fold_pixels
 from pixelcam.datasets import open_dataset
-from pixelcam.errors import CancelledError, RunError
+from pixelcam.errors import CancelledError, ImageError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localization import ModelRef
 from pixelcam.localize.localizer import Localizer, standardise
@@ -38,7 +38,7 @@ from pixelcam.training.losses import (
 )
 from pixelcam.training.pseudo_labels import PseudoLabels, soft_labels
 from pixelcam.training.settings import TrainSettings
-from pixelcam.training.setup import build_network, claim_run, plan_card
+from pixelcam.training.setup import build_network, claim_data, claim_run, plan_card
 from pixelcam.training.state import Position, read_position, restore_momentum, restore_network, save_state
 from pixelcam.training.validation import Measured, Validation
 
@@ -88,7 +88,11 @@ class _Training:
         self.state_path = run / "state" / "last.safetensors"
         claim_run(run, settings)
         torch.manual_seed(settings.seed)
-        dataset = open_dataset(settings.dataset, settings.root, "train", settings.fold, settings.scheme)
+        dataset, held_out = (
+            open_dataset(settings.dataset, settings.root, split, settings.fold, settings.scheme)
+            for split in ("train", "valcl")
+        )
+        claim_data(run, {"training": dataset, "validation": held_out})
         self.card = plan_card(settings, dataset)
         self.network = build_network(settings, self.card)
         settings.teacher_of(self.network.encoder.info).check(self.network)
@@ -106,12 +110,15 @@ class _Training:
 
     def run_stages(self) -> None:
         self.on_event(Event("started", stage=CLASSIFIER, epochs=self.settings.epochs_classifier))
+        if self.validation.caution:
+            self.on_event(Event("warning", stage=CLASSIFIER, message=self.validation.caution))
         try:
             with device_memory_guard("choose a smaller batch or input_size, or the device cpu"):
                 self._run_stages()
                 self._learn_familiarity()
         except engine.StopTraining:
-            self._save("last")
+            if self.measured.figures or not self._checkpoint("last").is_file():
+                self._save("last")
             for name in ("best-loc", "best-cl"):
                 if not self._checkpoint(name).is_file():
                     shutil.copyfile(self._checkpoint("last"), self._checkpoint(name))
@@ -176,6 +183,7 @@ class _Training:
         for epoch in range(reached.epoch, epochs):
             metrics = self._run_epoch(stage, epoch, epochs, optimizer)
             self.on_event(Event("epoch", stage=stage, epoch=epoch + 1, epochs=epochs, metrics=metrics))
+            self._warn_of_no_seeds(stage, epoch, metrics)
             losses.append(metrics["class_loss"])
             if epoch + 1 == epochs:
                 self._warn_of_guessing(stage, statistics.median_low(losses[len(losses) // 2 :]))
@@ -219,6 +227,15 @@ class _Training:
                 )
             )
         return {key: value / len(batches) for key, value in sums.items()}
+
+    def _warn_of_no_seeds(self, stage: str, epoch: int, metrics: dict[str, float]) -> None:
+        for kind in ("foreground", "background"):
+            if epoch == 0 and metrics.get(f"{kind}_seeds") == 0:
+                message = (
+                    f"The sampler draws no {kind} seeds, so the map learns nothing of them: choose another "
+                    "sampler, a smaller erosion, or other areas."
+                )
+                self.on_event(Event("warning", stage=stage, message=message))
 
     def _warn_of_guessing(self, stage: str, loss: float) -> None:
         """Tell of a classifier that is no better than none: no map learned beside it means much."""
@@ -314,6 +331,10 @@ class _Training:
                     device=s.device, on_event=self.on_event, should_stop=self._stop_or_cancel,
                 )  # fmt: skip
             except engine.StopTraining:  # all is trained: what is left out only stays unknown
+                return
+            except ImageError as error:  # likewise
+                message = f"The model cannot tell which images are like those of its training: {error}"
+                self.on_event(Event("warning", message=message))
                 return
 
     def _localizer(self) -> Localizer:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixelcam.calibration import Calibration, fit_pixels, fit_temperature
 from pixelcam.datasets import open_dataset
-from pixelcam.errors import DatasetError
+from pixelcam.errors import DatasetError, NoMasksError
 from pixelcam.localize.localizer import Localizer
 from pixelcam.metrics import (
     best_threshold,
@@ -24,6 +24,10 @@ from pixelcam.metrics import (
 from pixelcam.training.data import ImageStack, load_masks, load_stack
 from pixelcam.training.settings import TrainSettings
 
+ONE_KIND = (
+    "No validation masks are used, the last epoch is taken: they show foreground alone or background alone; "
+    "fill them in, or take out those that are not begun."
+)
 _SELECTIONS = {"best-loc": "B-LOC", "best-cl": "B-CL", "last": "last epoch"}
 _SURE = 1e-7  # probabilities nearer to 0 or 1 have no log-odds that single precision could tell
 
@@ -50,10 +54,22 @@ class Measured(NamedTuple):
 
 
 class Validation:
-    """The validation images: labels of valcl, masks of valpx where there are any."""
+    """The validation images: labels of valcl, masks of valpx where there are any.
 
-    def __init__(self, valcl: ImageStack, valpx: ImageStack | None, masks: list[NDArray[np.uint8]]) -> None:
-        self.valcl, self.valpx, self.masks = valcl, valpx, masks
+    Parameters
+    ----------
+    valcl, valpx
+        Their images; None for valpx where no masks are used.
+    masks
+        Those of valpx.
+    caution
+        Why masks that are there are not used, as a sentence.
+    """
+
+    def __init__(
+        self, valcl: ImageStack, valpx: ImageStack | None, masks: list[NDArray[np.uint8]], caution: str = ""
+    ) -> None:
+        self.valcl, self.valpx, self.masks, self.caution = valcl, valpx, masks, caution
 
     @classmethod
     def load(cls, settings: TrainSettings) -> Validation:
@@ -64,12 +80,17 @@ class Validation:
             return cls(valcl, None, [])
         try:
             valpx = open_dataset(s.dataset, s.root, "valpx", s.fold, s.scheme)
-        except DatasetError:  # no masks at hand: selection does without
+        except NoMasksError:  # selection does without
             return cls(valcl, None, [])
+        except DatasetError as error:
+            return cls(valcl, None, [], f"No validation masks are used, the last epoch is taken: {error}")
         masked = dataclasses.replace(valpx, samples=valpx.masked) if valpx.masked else None
         if masked is None:
             return cls(valcl, None, [])
-        return cls(valcl, load_stack(masked, s.input_size), load_masks(masked, s.input_size))
+        masks = load_masks(masked, s.input_size)
+        if not all(any((mask == kind).any() for mask in masks) for kind in (0, 1)):
+            return cls(valcl, None, [], ONE_KIND)
+        return cls(valcl, load_stack(masked, s.input_size), masks)
 
     def selection_of(self, name: str) -> str:
         """Return how the checkpoint of a name was chosen, and how many masks that and its threshold saw."""

@@ -1,11 +1,14 @@
 """`pixelcam evaluate`: its figures on a folder of class folders."""
 
+import dataclasses
 import itertools
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from pixelcam.model import load_checkpoint, save_checkpoint
 
 KEYS = [
     "pxap",
@@ -152,3 +155,22 @@ def test_a_teacher_that_is_trained_learns_on_the_data_sets_training_images(evalu
 def test_a_teacher_that_is_not_there_or_cannot_be_is_told(evaluate):
     assert evaluate("--teacher", "crystal-ball").failed_with("crystal-ball", "choose one of")
     assert evaluate("--teacher", "attention").failed_with("class token")
+
+
+def test_a_model_of_another_fold_may_have_seen_the_images(evaluate, tiny_model, tmp_path):
+    network, card = load_checkpoint(tiny_model)
+    for fold, words in ((0, ""), (1, "trained on fold 1 of the official split")):
+        training = {"dataset": "folder", "fold": fold, "scheme": "official"}
+        path = tmp_path / f"fold{fold}.safetensors"
+        save_checkpoint(path, network, dataclasses.replace(card, training=training))
+        ending = evaluate("--model", path)
+        assert ending.code == 0
+        assert words in ending.err
+        assert bool(words) == bool(ending.err)
+
+
+def test_a_fine_tuned_models_teacher_is_measured(evaluate, tiny_model, tmp_path):
+    network, card = load_checkpoint(tiny_model)
+    path = tmp_path / "tuned.safetensors"
+    save_checkpoint(path, network, dataclasses.replace(card, training={"seeds": None, "fold": 0}))
+    assert evaluate("--model", path, "--teacher", "cam").code == 0

@@ -97,6 +97,7 @@ def test_a_reviewers_seeds_change_what_the_model_sees(command, trained, tmp_path
     options = ("--model", model, *learning, "--device", "cpu")
     ending = command("finetune", "--seeds", tmp_path / "seeds", *options, "--register", "tuned", "--out", run)
     assert (ending.code, ending.err) == (0, "")
+    assert "finetune epoch 1/3: loss " in ending.out
     kinds = {event.kind for event in Run.open(run).events()[0]}
     assert {"started", "step", "epoch", "validation", "checkpoint", "done"} <= kinds
     maps = {}

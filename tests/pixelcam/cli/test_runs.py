@@ -15,6 +15,7 @@ from pixelcam.cli.train import train as train_command
 from pixelcam.errors import CancelledError, DatasetError
 from pixelcam.events import Event, Stop
 from pixelcam.jobs import Run
+from pixelcam.jobs.folder import TOKEN_VARIABLE
 from pixelcam.training import FinetuneSettings, TrainSettings
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -26,6 +27,7 @@ class FakeLearning:
 
     model: bytes
     behave: object = None
+    events: tuple = ()
     settings: list = dataclasses.field(default_factory=list)
 
     def __call__(self, settings, run, *, on_event, should_stop):
@@ -35,6 +37,8 @@ class FakeLearning:
         (run / "state").mkdir(exist_ok=True)
         (run / "checkpoints" / "last.safetensors").write_bytes(self.model)
         on_event(Event("started", stage="joint", epochs=2))
+        for event in self.events:
+            on_event(event)
         if self.behave is not None:
             self.behave(run, should_stop)
         (run / "checkpoints" / "best-loc.safetensors").write_bytes(self.model)
@@ -166,7 +170,7 @@ def test_a_run_that_failed_before_it_learned_can_be_begun_anew(command, learning
 
 def test_a_run_in_the_terminal_can_be_watched_from_elsewhere(command, learning, run_folder):
     ending = start_training(command, run_folder)
-    assert (ending.code, ending.out, ending.err) == (0, "", "")
+    assert (ending.code, ending.err) == (0, "")
     run = Run.open(run_folder)
     assert run.state == "done"
     assert [event.kind for event in run.events()[0]] == ["started", "done"]
@@ -190,6 +194,25 @@ def test_a_failure_is_one_sentence_and_on_record(command, learning, run_folder):
     assert Event.from_json(ending.out.splitlines()[-1]).kind == "failed"
     run = Run.open(run_folder)
     assert (run.state, run.error_message()) == ("failed", "The folder data is empty.")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_log_gets_a_line_an_epoch_unless_the_folder_is_watched(
+    command, learning, run_folder, monkeypatch, watched
+):
+    learning.events = (
+        Event("step", stage="joint", step=1, total=9, metrics={"loss": 0.75}),
+        Event("epoch", stage="joint", epoch=1, epochs=2, metrics={"loss": 0.5, "pixel_loss": 0.25}),
+        Event("validation", stage="joint", epoch=1, epochs=2, metrics={"pxap": 71.5}),
+        Event("warning", message="Something is odd."),
+    )
+    if watched:
+        monkeypatch.setenv(TOKEN_VARIABLE, "")
+    ending = start_training(command, run_folder)
+    lines = ["joint epoch 1/2: loss 0.5  pixel_loss 0.25", "joint epoch 1/2: pxap 71.5"]
+    last = f"The model is {run_folder / 'checkpoints' / 'best-loc.safetensors'}."
+    assert ending.out.splitlines() == [*([] if watched else lines), last]
+    assert ending.err == "Something is odd.\n"
 
 
 @pytest.fixture

@@ -182,3 +182,21 @@ def test_what_does_not_exist_is_told(arguments, words):
 def test_a_plain_folder_knows_no_patients(folder_root):
     with pytest.raises(DatasetError, match="knows no patients"):
         open_dataset("folder", folder_root, scheme="patient")
+
+
+def test_a_class_without_a_training_image_is_told(tmp_path):
+    write_folder(tmp_path / "all", per_class=8, size=32)
+    for number, name in enumerate(("crowded", "round")):
+        chosen = sorted((tmp_path / "all" / name).glob("*.png"))[: 8 if number else 1]
+        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        for image in chosen:
+            shutil.copy(image, tmp_path / "data" / "train" / name)
+    with pytest.raises(DatasetError, match=r"No training image of .* is of the class crowded"):
+        opened(tmp_path / "data")
+
+
+def test_a_part_without_images_is_told(tmp_path):
+    write_folder(tmp_path / "train", per_class=8, size=32, masks=False)
+    (tmp_path / "val").mkdir()
+    with pytest.raises(DatasetError, match="holds no images for the valcl split"):
+        opened(tmp_path, "valcl")

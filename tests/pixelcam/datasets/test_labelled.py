@@ -150,3 +150,16 @@ def test_a_data_set_of_one_label_an_image_takes_no_label_sets(root):
     wrong = Sample("x", root / "x.png", 0, None, "x", label_set=(0, 7))
     with pytest.raises(DatasetError, match="x has the label 7"):
         Dataset("folder", ("a", "b"), (wrong,), multi_label=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,labels\na.png,round,crowded\n", "Line 2 .* more values than there are columns"),
+        ("image;labels\na.png;round\n", "with commas between them"),
+    ],
+)
+def test_labels_apart_by_the_wrong_sign_are_told(copy, text, words):
+    (copy / "labels.csv").write_text(text)
+    with pytest.raises(DatasetError, match=words):
+        opened(copy)

@@ -148,3 +148,28 @@ def test_an_image_without_the_right_to_read_it_is_told(unprivileged_folder, pixe
     unprivileged_folder.become_nobody()
     with pytest.raises(ImageError, match=r"a\.png.*permission"):
         load_image(sample(path))
+
+
+def test_a_stack_of_pages_is_refused_in_training_as_it_is_by_localize(tmp_path, pixels):
+    one = Image.fromarray(pixels)
+    one.save(tmp_path / "a.tif", save_all=True, append_images=[one])
+    with pytest.raises(ImageError, match="planes"):
+        load_image(sample(tmp_path / "a.tif"))
+
+
+def test_a_channel_more_than_colours_looks_as_it_does_to_localize(tmp_path, pixels):
+    import tifffile
+
+    from pixelcam.slides import open_slide
+
+    four = np.concatenate([pixels, 255 - pixels[..., :1]], axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", four, photometric="rgb", extrasamples=["unspecified"])
+    assert (load_image(sample(tmp_path / "a.tif")) == open_slide(tmp_path / "a.tif").read()).all()
+
+
+def test_the_transparency_of_a_grey_mask_is_no_region(tmp_path):
+    mask = np.zeros((8, 8, 2), np.uint8)
+    mask[..., 1] = 255
+    mask[:4, :4, 0] = 255
+    Image.fromarray(mask, "LA").save(tmp_path / "m.png")
+    assert load_mask(sample(tmp_path / "a.png", tmp_path / "m.png")).mean() == 0.25

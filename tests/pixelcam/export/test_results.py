@@ -56,13 +56,6 @@ def test_what_the_model_knows_of_the_image_is_kept_and_said_where_that_is_little
     assert read_localization(export_localization(result, tmp_path)["summary"]).familiarity is None
 
 
-def test_the_images_file_is_kept_where_it_is_in_one(result, tmp_path):
-    in_a_file = dataclasses.replace(result, image_file="field.tif")
-    path = export_localization(in_a_file, tmp_path)["summary"]
-    assert json.loads(path.read_text())["image"]["file"] == "field.tif"
-    assert read_localization(path).image_file == "field.tif"
-
-
 def test_numpy_numbers_and_an_unknown_pixel_size_are_written(localize, tmp_path):
     result = localize(np.ones((2, 2)), classes={"größe": np.float32(1)}, threshold=np.float32(0.25))
     write_summary(tmp_path / "a.json", result, "a.fg.ome.tif")

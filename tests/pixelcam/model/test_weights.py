@@ -64,6 +64,29 @@ def test_weights_of_another_architecture_are_refused(encoder, trained, spoil):
     assert_loaded(encoder, before)
 
 
+def test_a_file_that_keeps_no_order_is_not_matched_by_it(encoder, trained):
+    renamed = {f"layer{i}.{key.rpartition('.')[2]}": trained[key] for i, key in enumerate(trained)}
+    load_encoder_weights(encoder, renamed)
+    assert_loaded(encoder, trained, counters=False)
+    with pytest.raises(CheckpointError, match="keeps no order"):
+        load_encoder_weights(encoder, renamed, in_order=False)
+    # All tensors of a batch normalisation have one shape: sorted, as safetensors gives them, none would be
+    # found out by it.
+    order = {key: place for place, key in enumerate(trained)}
+    first = {}
+    for key in trained:
+        first.setdefault(key.rpartition(".")[0], order[key])
+    names = sorted(trained, key=lambda key: (first[key.rpartition(".")[0]], key))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_encoder_weights(encoder, {f"port.{key}": trained[key] for key in names})
+
+
+def test_weights_that_are_no_numbers_are_refused(encoder, trained):
+    key = next(iter(trained))
+    with pytest.raises(CheckpointError, match=f"no numbers, in {key}"):
+        load_encoder_weights(encoder, {**trained, key: trained[key] * float("nan")})
+
+
 @pytest.mark.parametrize("wrapping", [None, "state_dict", "model"])
 def test_a_pytorch_file_of_tensors_is_read(tmp_path, trained, wrapping):
     torch.save(trained if wrapping is None else {wrapping: trained, "epoch": 3}, tmp_path / "w.pth")

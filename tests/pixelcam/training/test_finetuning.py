@@ -1,6 +1,7 @@
 """Fine-tuning: the reviewer is heard, and what nobody complained about stays."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -201,6 +202,12 @@ def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
     assert card.metrics == {"seed_agreement": max(epochs)}
     assert read_card(run / "checkpoints" / "last.safetensors").metrics == {"seed_agreement": epochs[-1]}
     assert card.parent == file_sha256(settings.model)
+    parent = read_card(settings.model)
+    assert card.selection == "agreement with a reviewer's seeds"
+    told = dict(card.training)
+    assert told.pop("finetune")["steps"] == settings.steps
+    assert told == parent.training
+    assert str(settings.model) not in json.dumps(card.training)
     assert card.name == "tissue-tuned"
     assert "reviewer's seeds in 1 images (field.png)" in card.trained_on
     assert card.threshold == read_card(settings.model).threshold
