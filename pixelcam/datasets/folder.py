@@ -125,6 +125,12 @@ def _divided_parts(
     root: Path, classes: Sequence[str], regionless: frozenset[int], split: str, fold: int
 ) -> dict[str, list[Sample]]:
     parts: dict[str, list[Sample]] = {"train": [], "valcl": [], "test": []}
+    for part in ("val", "test"):
+        extra = sorted(set(_subfolders(root / part)) - set(classes))
+        if extra:
+            raise DatasetError(
+                f"{root / part} has a class folder {extra[0]} that {root / 'train'} has not: name them alike."
+            )
     if split == "test":
         if not (root / "test").is_dir():
             raise DatasetError(
@@ -186,12 +192,16 @@ def _image_files(folder: Path) -> list[Path]:
     )
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    names = sorted(
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(
         path.name
-        for path in folder.iterdir()
+        for path in (folder.iterdir() if folder.is_dir() else ())
         if path.is_dir() and not path.name.startswith(".") and path.name != "masks"
     )
+
+
+def _class_folders(folder: Path) -> tuple[str, ...]:
+    names = _subfolders(folder)
     if len(names) < 2:
         found = f"only the class folder {names[0]}" if names else "no class folders"
         raise DatasetError(

@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 _PLAIN_MODES = frozenset({"RGB", "L", "P", "1"})
 _EXIF_ORIENTATION = 0x0112
 _TIFF_CHANNELS = 277
+_SAME_SHAPE = 0.05  # by how much of its side a mask's shape may differ from its image's, for rounded sizes
 
 
 def load_image(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
@@ -72,7 +73,7 @@ def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
     Raises
     ------
     DatasetError
-        The sample has no mask.
+        The sample has no mask, or one of another shape than its image.
     ImageError
         A mask file is missing, unreadable, truncated or no image.
     """
@@ -81,6 +82,8 @@ def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
             raise DatasetError(f"{sample.name} has no mask: only images with masks can be measured by pixel.")
         width, height = image_size(sample.image) if size is None else (size, size)
         return np.zeros((height, width), np.uint8)
+    if sample.image.is_file():
+        _refuse_other_shape(sample.image, sample.mask)
     mask = _read_nonzero(sample.mask, size).astype(np.uint8)
     if sample.ignore is not None:
         ignored = _read_nonzero(sample.ignore, size)
@@ -126,7 +129,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) from the header of an image file.
+    """Return (width, height) from the header of an image file, turned as it is to be shown.
 
     Raises
     ------
@@ -135,7 +138,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            return image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _image_error(path, error) from error
 
@@ -152,6 +156,16 @@ def _read_nonzero(path: Path, size: int | None) -> NDArray[np.bool_]:
         return nonzero
     rows, columns = (_nearest(length, size) for length in nonzero.shape)
     return nonzero[np.ix_(rows, columns)]
+
+
+def _refuse_other_shape(image: Path, mask: Path) -> None:
+    """Raise `DatasetError` where a mask is of another shape than its image; it may be of another size."""
+    (width, height), (mask_width, mask_height) = image_size(image), image_size(mask)
+    if abs(width * mask_height - height * mask_width) > _SAME_SHAPE * max(width, height) * mask_height:
+        raise DatasetError(
+            f"{mask} is {mask_width} x {mask_height} pixels, but its image {width} x {height}: it is turned, "
+            "cut, or of another image."
+        )
 
 
 def _nearest(length: int, size: int) -> NDArray[np.intp]:
@@ -186,6 +200,8 @@ def _image_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} does not exist.")
     if isinstance(error, PermissionError):
         return ImageError(f"{path} cannot be read: permission denied.")
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"{path} has too many pixels to be trained on whole; cut it into fields.")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(f"{path} is not an image, or of a format that cannot be read.")
     return ImageError(f"{path} is damaged or truncated and cannot be read: {error}.".replace("..", "."))

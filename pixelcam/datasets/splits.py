@@ -90,7 +90,7 @@ def split_by_name(
     number = len(ranked)
     tests = max(1, round(number * test_share)) if test_share else 0
     validations = max(1, round(number * valcl_share)) if valcl_share else 0
-    start = (fold * tests) % number if number else 0
+    start = (fold * (tests or validations)) % number if number else 0
     ranked = ranked[start:] + ranked[:start]
     return {
         "test": ranked[:tests],

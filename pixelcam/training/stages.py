@@ -122,13 +122,10 @@ class _Training:
             for name in ("best-loc", "best-cl"):
                 if not self._checkpoint(name).is_file():
                     shutil.copyfile(self._checkpoint("last"), self._checkpoint(name))
-            self.on_event(
-                Event(
-                    "done",
-                    message="Stopped; the weights so far are kept.",
-                    path=str(self._checkpoint("best-loc")),
-                )
-            )
+            message = "Stopped; the weights so far are kept."
+            if not self.maps.numel():
+                message = "Stopped before the pixel head learned anything: the weights so far only classify."
+            self.on_event(Event("done", message=message, path=str(self._checkpoint("best-loc"))))
             return
         except CancelledError:
             for folder in (self.run / "state", self.run / "checkpoints"):

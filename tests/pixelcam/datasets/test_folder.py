@@ -200,3 +200,21 @@ def test_a_part_without_images_is_told(tmp_path):
     (tmp_path / "val").mkdir()
     with pytest.raises(DatasetError, match="holds no images for the valcl split"):
         opened(tmp_path, "valcl")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_class_that_only_validation_or_test_has_is_told(tmp_path, part):
+    write_folder(tmp_path, per_class=8, size=32, divided=True, masks=False)
+    shutil.copytree(tmp_path / part / "round", tmp_path / part / "polyp")
+    for split in ("train", "test"):
+        with pytest.raises(DatasetError, match=f"{part} has a class folder polyp that .*train has not"):
+            opened(tmp_path, split)
+
+
+def test_folds_are_others_without_a_test_part_too(tmp_path):
+    write_folder(tmp_path, per_class=10, size=32, masks=False)
+    (tmp_path / "train").mkdir()
+    for name in ("crowded", "round"):
+        shutil.move(tmp_path / name, tmp_path / "train" / name)
+    folds = [names(opened(tmp_path, "valcl", fold)) for fold in range(5)]
+    assert len(set.union(*folds)) == 20

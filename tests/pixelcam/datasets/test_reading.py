@@ -173,3 +173,23 @@ def test_the_transparency_of_a_grey_mask_is_no_region(tmp_path):
     mask[:4, :4, 0] = 255
     Image.fromarray(mask, "LA").save(tmp_path / "m.png")
     assert load_mask(sample(tmp_path / "a.png", tmp_path / "m.png")).mean() == 0.25
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"), [((40, 70), True), ((20, 35), True), ((13, 23), True), ((70, 40), False)]
+)
+def test_a_mask_of_another_shape_is_told(tmp_path, pixels, shape, fits):
+    image = saved(tmp_path / "a.png", pixels)
+    one = sample(image, saved(tmp_path / "m.png", np.full(shape, 255, np.uint8)))
+    if fits:
+        assert load_mask(one, 8).all()
+    else:
+        with pytest.raises(DatasetError, match="40 x 70 pixels, but its image 70 x 40"):
+            load_mask(one, 8)
+
+
+def test_the_mask_of_an_image_turned_by_its_camera_is_upright(tmp_path, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = saved(tmp_path / "a.jpg", pixels, exif=exif)
+    assert load_mask(sample(image, saved(tmp_path / "m.png", np.zeros((70, 40), np.uint8)))).shape == (70, 40)

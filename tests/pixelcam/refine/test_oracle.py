@@ -85,9 +85,9 @@ def test_a_mask_of_another_size_is_named(shallow, images, tmp_path):
     from PIL import Image
 
     path = tmp_path / "small.png"
-    Image.fromarray(np.full((10, 12), 255, np.uint8)).save(path)
+    Image.fromarray(np.full((12, 12), 255, np.uint8)).save(path)
     wrong = dataclasses.replace(images.masked[0], mask=path)
-    with pytest.raises(ImageError, match="12 x 10"):
+    with pytest.raises(ImageError, match="12 x 12"):
         simulate_clicks(shallow, dataclasses.replace(images, samples=(wrong,)), 2)
 
 
