@@ -70,20 +70,30 @@ def fit_pixels(log_odds: Tensor, masks: Tensor) -> Calibration:
         return Calibration()
     # Newton's method on standardised scores; a weak prior keeps it finite where both are told apart wholly.
     mean, spread = scores.mean(), scores.std(correction=0).clamp_min(1e-9)
-    inputs = torch.stack([(scores - mean) / spread, torch.ones_like(scores)], 1)
-    weights, ridge = torch.zeros(2, dtype=torch.float64), 1e-6 * torch.eye(2, dtype=torch.float64)
+    standard, ones = (scores - mean) / spread, torch.ones_like(scores)
+    slope, bias = _newton(torch.stack([standard, ones], 1), torch.zeros_like(scores), truth).tolist()
+    if slope <= 0:
+        return Calibration()
+    scale = slope / float(spread)
+    if not 1 / _LARGEST <= scale <= _LARGEST:
+        scale = min(max(scale, 1 / _LARGEST), _LARGEST)
+        (bias,) = _newton(ones[:, None], scale * (scores - mean), truth).tolist()
+    return Calibration(scale, bias - scale * float(mean))
+
+
+def _newton(inputs: Tensor, offset: Tensor, truth: Tensor) -> Tensor:
+    """Return the weights (k,) by which ``offset + inputs (n, k) @ weights`` are the likeliest log-odds."""
+    weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
+    ridge = 1e-6 * torch.eye(len(weights), dtype=torch.float64)
     for _ in range(50):
-        found = torch.sigmoid(inputs @ weights)
+        found = torch.sigmoid(offset + inputs @ weights)
         slope = inputs.T @ (found - truth) / len(truth) + ridge @ weights
         curvature = (inputs * (found * (1 - found))[:, None]).T @ inputs / len(truth) + ridge
         step = torch.linalg.solve(curvature, slope)
         weights = weights - step / max(1.0, float(step.norm()))
         if float(step.norm()) < 1e-10:
             break
-    if weights[0] <= 0:
-        return Calibration()
-    scale = min(max(float(weights[0] / spread), 1 / _LARGEST), _LARGEST)
-    return Calibration(scale, float(weights[1]) - scale * float(mean))
+    return weights
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

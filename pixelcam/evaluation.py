@@ -308,13 +308,16 @@ class _Labels:
 
     def add(self, sample: Sample, probabilities: NDArray[np.float32]) -> tuple[str, str]:
         """Take in one image and return what it is called and what the model calls it."""
-        found = [int(np.argmax(probabilities))] if self._exclusive else np.flatnonzero(probabilities >= 0.5)
+        if self._exclusive:
+            found = [int(np.argmax(probabilities))]
+        else:
+            found = np.flatnonzero(probabilities >= 0.5).tolist()
         predicted = [self._model_classes[index] for index in found]
         labels = [self._classes[index] for index in sample.labels]
         if self._shared and self._shared.keys() >= set(sample.labels):
-            self._right.append(
-                {each.casefold() for each in predicted} == {each.casefold() for each in labels}
-            )
+            # Of several labels, those are judged that the data set can tell of.
+            judged = found if self._exclusive else set(found) & set(self._shared.values())
+            self._right.append(set(judged) == {self._shared[index] for index in sample.labels})
             self._confidences.append(float(probabilities.max()))
         self._truths.append([index in sample.labels for index in self._shared])
         self._probabilities.append(probabilities[list(self._shared.values())])

@@ -176,14 +176,15 @@ class SeedsController:
 
     def _propose(self, record: ImageRecord) -> None:
         assert record.result is not None
-        foreground, count = record.result.localization.foreground, self.session.preferences.proposals
+        found, count = record.result.localization, self.session.preferences.proposals
+        threshold = found.threshold if record.threshold is None else record.threshold
         draw = self._proposals  # each request draws another set, so that asking again gives more
         self._proposals += 1
 
         def work(task: Task) -> NDArray[np.uint8]:
             from pixelcam.seeds import propose_seeds
 
-            return propose_seeds(foreground, count=count, seed=draw)
+            return propose_seeds(found.foreground, count=count, threshold=threshold, seed=draw)
 
         self.session.background.submit(
             work, done=partial(self._take_proposal, record), failed=self.session.report

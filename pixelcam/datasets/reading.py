@@ -54,7 +54,7 @@ def load_image(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
     return np.array(image)
 
 
-def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
+def load_mask(sample: Sample, size: int | tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Return the region of a sample.
 
     Parameters
@@ -62,12 +62,12 @@ def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
     sample
         Which image.
     size
-        Side in pixels of the square that the mask is resized to, by nearest neighbour at the pixel
-        centres; None keeps the mask's own size.
+        Side in pixels of the square, or (height, width), that the mask is resized to, by nearest neighbour
+        at the pixel centres; None keeps the mask's own size.
 
     Returns
     -------
-    ndarray of uint8, (size, size) or (height, width)
+    ndarray of uint8, (height, width)
         1 in the region, 0 outside, 255 where to be ignored. All 0 for an image of a regionless class.
 
     Raises
@@ -80,8 +80,7 @@ def load_mask(sample: Sample, size: int | None = None) -> NDArray[np.uint8]:
     if sample.mask is None:
         if not sample.regionless:
             raise DatasetError(f"{sample.name} has no mask: only images with masks can be measured by pixel.")
-        width, height = image_size(sample.image) if size is None else (size, size)
-        return np.zeros((height, width), np.uint8)
+        return np.zeros(image_size(sample.image)[::-1] if size is None else _sides(size), np.uint8)
     if sample.image.is_file():
         _refuse_other_shape(sample.image, sample.mask)
     mask = _read_nonzero(sample.mask, size).astype(np.uint8)
@@ -144,7 +143,11 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _image_error(path, error) from error
 
 
-def _read_nonzero(path: Path, size: int | None) -> NDArray[np.bool_]:
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _read_nonzero(path: Path, size: int | tuple[int, int] | None) -> NDArray[np.bool_]:
     try:
         with Image.open(path) as mask:
             plain = {"P": "RGB", "RGBA": "RGB", "CMYK": "RGB", "LA": "L", "PA": "RGB"}.get(mask.mode)
@@ -154,7 +157,7 @@ def _read_nonzero(path: Path, size: int | None) -> NDArray[np.bool_]:
     nonzero: NDArray[np.bool_] = (channels != 0).any(axis=2) if channels.ndim == 3 else channels != 0
     if size is None:
         return nonzero
-    rows, columns = (_nearest(length, size) for length in nonzero.shape)
+    rows, columns = map(_nearest, nonzero.shape, _sides(size))
     return nonzero[np.ix_(rows, columns)]
 
 

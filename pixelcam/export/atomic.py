@@ -68,9 +68,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The folder is read-only, the disk is full, a folder is in the way, or the like.
+        The folder is read-only, the disk is full, a folder or a device is in the way, or the like.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # A rename would replace a device such as /dev/null, for all programs of the machine.
+        raise OutputError(f"{path} is a device, not a file; choose another name.")
     temporary = path.parent / f".pixelcam-{secrets.token_hex(4)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

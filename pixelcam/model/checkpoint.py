@@ -139,7 +139,9 @@ def _sort_metadata(path: Path) -> None:
 
 def _stored(value: Tensor, half: bool) -> Tensor:
     value = value.detach().to("cpu")
-    return (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+    if half and value.is_floating_point() and (value.abs() <= torch.finfo(torch.half).max).all():
+        value = value.half()
+    return value.contiguous().clone()
 
 
 def read_card(path: Path) -> ModelCard:
@@ -206,7 +208,7 @@ def _card_from_json(text: str) -> ModelCard:
         raise ValueError("an image head or multi_label of another kind")
     if any(len(v) != 3 or not _all_are((int, float), v) for v in (card.mean, card.std)):
         raise ValueError("a normalisation of other than three channels")
-    if card.input_size < 16 or not 0 <= card.threshold <= 1:
+    if not isinstance(card.input_size, int) or card.input_size < 16 or not 0 <= card.threshold <= 1:
         raise ValueError("an input size or threshold out of range")
     return card
 

@@ -20,8 +20,8 @@ from pixelcam.model.geometry import Grid
 FINAL = -1
 """Level number of the encoder's final map, the one that the image head classifies."""
 
-_HOOKS_LOCK = threading.Lock()
-"""Held while hooks are on an encoder: those of one thread must not see the maps of another."""
+_LOCK = threading.Lock()
+"""Held while an encoder runs: what one thread has hooked to it must not see the maps of another."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ class Encoder(nn.Module):
             ``final`` is (n, c, h / s, w / s); ``maps`` holds one such tensor a level, each at its own stride.
         """
         wanted = sorted({level for level in levels if level != FINAL})
-        final, found = self.body.forward_intermediates(images, indices=wanted or [0], output_fmt="NCHW")
+        with _LOCK:
+            final, found = self.body.forward_intermediates(images, indices=wanted or [0], output_fmt="NCHW")
         if self.info.transformer:
             final = self.tokens_to_map(final, (images.shape[2], images.shape[3]))
         by_level: dict[int, Tensor] = dict(zip(wanted, found, strict=False))
@@ -130,7 +131,7 @@ class Encoder(nn.Module):
         def keep(place: int, module: nn.Module, inputs: object, output: Tensor) -> None:
             made[place] = work[place](self.tokens_to_map(output, shape) if self.info.transformer else output)
 
-        with _HOOKS_LOCK:
+        with _LOCK:
             handles = [
                 self.body.get_submodule(self.info.modules[level]).register_forward_hook(partial(keep, place))
                 for place, level in enumerate(levels)
@@ -174,18 +175,25 @@ def encoder_info(name: str) -> EncoderInfo:
 
 
 def _gives_plain_maps(encoder: Encoder) -> bool:
-    """Say whether an encoder on the meta device gives maps of the sizes and channels that it announces."""
-    info = encoder.info
+    """Say whether an encoder on the meta device gives maps of the sizes and channels that it announces.
+
+    In both ways: what timm collects of them, and what comes out of the modules that it names.
+    """
+    info = encoder.eval().info
     sides = (8 * info.step, 10 * info.step)
     levels = [*range(len(info.strides)), FINAL]
+    shapes = [(1, info.level_channels(n), *(side // info.strides[n] for side in sides)) for n in levels]
+    images = torch.zeros(1, 3, *sides, device="meta")
     try:
-        _, maps = encoder.eval()(torch.zeros(1, 3, *sides, device="meta"), levels)
+        collected = encoder(images, levels)[1]
+        hooked = encoder.forward_each(images, levels, [Tensor.contiguous] * len(levels))[1]
+        return [*map(_shape, collected)] == [*map(_shape, hooked)] == shapes
     except Exception:  # each architecture fails in its own way on sizes that it was not made for
         return False
-    return all(
-        found.shape == (1, info.level_channels(level), *(side // info.strides[level] for side in sides))
-        for level, found in zip(levels, maps, strict=True)
-    )
+
+
+def _shape(found: Tensor) -> tuple[int, ...]:
+    return tuple(found.shape)
 
 
 _KINDS = frozenset({"weight", "bias", "running_mean", "running_var"})

@@ -28,6 +28,7 @@ IN_MEMORY = 512 * 2**20
 """Bytes of one field's features that are kept in memory; more of them lie in a file."""
 MOST_BYTES = 8 * 2**30
 """Bytes of one field's features, in memory or not, past which live refinement is refused."""
+_LARGEST = float(torch.finfo(torch.float16).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def extract_features(
         found, logits = _seen(localizer, working.read(tile), views)
         for target, part, grid in zip(maps, found, head.grids, strict=True):
             there, here = tile.cells(int(grid.stride))
-            target[:, *there] = part[:, *here].to(target.dtype)
+            target[:, *there] = part[:, *here].clamp(-_LARGEST, _LARGEST).to(target.dtype)
         there, here = tile.cells(head.stride)
         prior[there] = logits[here]
         on_event(Event("step", stage="features", step=index + 1, total=len(tiles)))

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from pixelcam import metrics
 from pixelcam.datasets import Dataset, Sample, load_mask
-from pixelcam.errors import CancelledError, ConfigError, DatasetError, ImageError
+from pixelcam.errors import CancelledError, ConfigError, DatasetError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.localize.localizer import Localizer
 from pixelcam.refine.features import extract_features
@@ -185,12 +185,7 @@ def correct(
         How the map became, and what the oracle painted, (h, w) uint8.
     """
     slide = open_slide(sample.image)
-    truth = load_mask(sample)
-    if truth.shape != (slide.height, slide.width):
-        raise ImageError(
-            f"The mask of {sample.name} has {truth.shape[1]} x {truth.shape[0]} pixels, but its image "
-            f"{slide.width} x {slide.height}; give a mask of the image's size."
-        )
+    truth = load_mask(sample, (slide.height, slide.width))
     refiner = Refiner(extract_features(localizer, slide))
     labels = np.full(truth.shape, UNLABELLED, dtype=np.uint8)
     region = localizer.localize(slide).region(threshold)

@@ -19,7 +19,7 @@ from pixelcam.refine.drawing import MapChange, MapGrid, Nearby, draw, smoothing_
 from pixelcam.refine.features import FieldFeatures
 from pixelcam.refine.head import fit_dual
 from pixelcam.seeds import BACKGROUND, FOREGROUND
-from pixelcam.seeds.seedmap import SeedMap
+from pixelcam.seeds.seedmap import Chunk, SeedMap
 
 Labels = NDArray[np.uint8] | SeedMap
 
@@ -134,6 +134,7 @@ class Refiner:
         sides = [2 * (window // (2 * features.stride)) + 1 for window in WINDOWS]
         self._sides = sorted(set(sides))
         self._known: dict[tuple[int, int], Tensor] = {}
+        self._counted: dict[Chunk, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def refine(self, labels: Labels, others: Sequence[SeedSamples] = ()) -> RefinedMap:
         """Refit to labels and return the whole map at the image's own size.
@@ -252,10 +253,8 @@ class Refiner:
         """Return the samples of this image, and the cells (n, 2) that they lie at."""
         rows, columns, counts, values = self._cells(seeds)
         weights = torch.from_numpy(np.minimum(counts / FULL_WEIGHT, 1)).float()
-        side, blocks = 1, np.arange(len(rows))
-        while len(np.unique(blocks)) > MOST_SAMPLES:
-            side *= 2
-            blocks = ((rows // side) * self._grid[1] + columns // side) * 2 + values
+        side = self._block_side(rows, columns, values)
+        blocks = self._keys(rows // side, columns // side, values)
         first, blocks = np.unique(blocks, return_index=True, return_inverse=True)[1:]
         shown = _some_of_each(blocks, rows, columns)
         block, block_shown = torch.from_numpy(blocks), torch.from_numpy(blocks[shown])
@@ -269,17 +268,55 @@ class Refiner:
         return own, _means(places, weights, block)
 
     def _cells(self, seeds: SeedMap) -> tuple[NDArray[np.int64], ...]:
-        """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels."""
-        *at, values = seeds.pixels()
+        """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels.
+
+        What a stroke has not touched is not counted again: an accepted region has millions of pixels.
+        """
         cells = []
-        for axis, place in enumerate(at):
-            ratio = self.features.ratio[axis] * self.features.shape[axis] / seeds.shape[axis]
-            # One look-up instead of arithmetic on every pixel, of which whole regions have many.
-            nearest = np.rint((np.arange(seeds.shape[axis]) + 0.5) * ratio - 0.5).astype(np.int64)
-            cells.append(np.clip(nearest, 0, self._grid[axis] - 1)[place])
-        foreground = (values == FOREGROUND).astype(np.int64)
-        keys, counts = np.unique((cells[0] * self._grid[1] + cells[1]) * 2 + foreground, return_counts=True)
-        return (keys // 2) // self._grid[1], (keys // 2) % self._grid[1], counts, keys % 2
+        for axis, length in enumerate(seeds.shape):
+            ratio = self.features.ratio[axis] * self.features.shape[axis] / length
+            nearest = np.rint((np.arange(length) + 0.5) * ratio - 0.5).astype(np.int64)
+            cells.append(np.clip(nearest, 0, self._grid[axis] - 1))
+        self._counted = {
+            chunk: self._counted.get(chunk) or self._count(chunk, cells[0][rows], cells[1][columns])
+            for (rows, columns), chunk in seeds.chunks()
+        }
+        none = np.empty(0, np.int64)
+        parts = [(none, none), *self._counted.values()]
+        found, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        keys, places = np.unique(found, return_inverse=True)  # a cell may lie in two chunks
+        counts = np.bincount(places, counts, len(keys)).astype(np.int64)
+        return *self._placed(keys), counts, keys % 2
+
+    def _count(
+        self, chunk: Chunk, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the keys and pixel counts of the cells of a chunk, whose pixels lie in these of them."""
+        height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        own = (rows - rows[0])[:, None] * width + (columns - columns[0])
+        counts = np.bincount((own * 3 + chunk.labels).ravel(), minlength=height * width * 3)
+        counts = counts.reshape(height, width, 3)[..., [BACKGROUND, FOREGROUND]]
+        y, x, values = np.nonzero(counts)
+        return self._keys(y + rows[0], x + columns[0], values), counts[y, x, values]
+
+    def _keys(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        return (rows * self._grid[1] + columns) * 2 + values
+
+    def _placed(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return (keys // 2) // self._grid[1], (keys // 2) % self._grid[1]
+
+    def _block_side(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.int64]
+    ) -> int:
+        """Return the side in cells, a power of two, of which at most `MOST_SAMPLES` blocks are labelled."""
+        side = 1
+        while len(rows) > MOST_SAMPLES:
+            side *= 2
+            keys = np.unique(self._keys(rows // 2, columns // 2, values))
+            (rows, columns), values = self._placed(keys), keys % 2
+        return side
 
     def _gathered(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
         """Return the features (n, d) of cells; those of a cell are computed once."""

@@ -17,6 +17,7 @@ def propose_seeds(
     count: int = 20,
     radius: int = 3,
     confidence: float = 0.2,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
     """Return discs of seeds, spread over the most confident places of a map.
@@ -31,6 +32,9 @@ def propose_seeds(
         Of a disc, in map pixels.
     confidence
         Foreground discs come from the highest such share of the map, background discs from the lowest.
+    threshold
+        From which probability on a place is foreground: no disc is of another kind than where it lies. None
+        for a map of which only the order is known.
     seed
         Of the random draw.
 
@@ -51,9 +55,10 @@ def propose_seeds(
     low, high = np.quantile(smooth, [confidence, 1 - confidence])
     # A share that is larger than the region itself must not reach past the middle of the map's range.
     middle = (float(smooth.max()) + float(smooth.min())) / 2
+    shown = foreground >= threshold if threshold is not None else smooth > middle
     chosen = (
-        (FOREGROUND, (smooth >= high) & (smooth > middle)),
-        (BACKGROUND, (smooth <= low) & (smooth < middle)),
+        (FOREGROUND, (smooth >= high) & (smooth > middle) & shown),
+        (BACKGROUND, (smooth <= low) & (smooth < middle) & ~shown),
     )
     for value, candidates in chosen:
         for row, column in _spread(candidates, count, 4 * radius + 1, rng):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -21,16 +20,20 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class _Chunk:
+class Chunk:
+    """A part of a seed map; while nothing in it changes, it stays the same object.
+
+    Attributes
+    ----------
+    labels
+        (h, w) uint8, at most `CHUNK` pixels a side.
+    foreground, background
+        Numbers of pixels.
+    """
+
     labels: NDArray[np.uint8]
     foreground: int
     background: int
-
-    @cached_property
-    def pixels(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]:
-        """Rows, columns and labels of what is labelled; kept, as few chunks change from stroke to stroke."""
-        rows, columns = np.nonzero(self.labels)
-        return rows.astype(np.uint16), columns.astype(np.uint16), self.labels[rows, columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class SeedMap:
     """
 
     shape: tuple[int, int]
-    _chunks: Mapping[Key, _Chunk] = field(default_factory=dict)
+    _chunks: Mapping[Key, Chunk] = field(default_factory=dict)
 
     @classmethod
     def of(cls, labels: NDArray[np.uint8]) -> SeedMap:
@@ -102,7 +105,7 @@ class SeedMap:
             if part.max() != UNLABELLED:
                 copied = np.array(part, dtype=np.uint8)
                 copied.setflags(write=False)
-                chunks[key] = _Chunk(copied, *count_seeds(copied))
+                chunks[key] = Chunk(copied, *count_seeds(copied))
                 changed = True
             elif kept is not None:
                 del chunks[key]
@@ -131,15 +134,9 @@ class SeedMap:
             found[_place(key)] = chunk.labels
         return found
 
-    def pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
-        """Return rows, columns and labels (n,) of the labelled pixels, chunk by chunk."""
-        rows, columns, values = [np.empty(0, np.intp)], [np.empty(0, np.intp)], [np.empty(0, np.uint8)]
-        for (row, column), chunk in sorted(self._chunks.items(), key=lambda item: item[0]):
-            ys, xs, labels = chunk.pixels
-            rows.append(ys.astype(np.intp) + row * CHUNK)
-            columns.append(xs.astype(np.intp) + column * CHUNK)
-            values.append(labels)
-        return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+    def chunks(self) -> Iterator[tuple[tuple[slice, slice], Chunk]]:
+        """Go through the chunks that hold a label, with the rows and columns that they lie at."""
+        return ((_place(key), chunk) for key, chunk in self._chunks.items())
 
 
 def _place(key: Key) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,12 +54,23 @@ class Slide:
         of the program refers to.
     mpp
         Micrometres per pixel of level 0, or None where the file does not say.
+
+    Raises
+    ------
+    ImageError
+        The pixel size is none.
     """
 
     name: str
     path: Path | None
     levels: tuple[LevelArray, ...]
     mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mpp is not None and not (math.isfinite(self.mpp) and self.mpp > 0):
+            raise ImageError(
+                f"The pixel size of {self.name} is {self.mpp} micrometres: give one above 0, or None."
+            )
 
     @property
     def height(self) -> int:
@@ -137,7 +149,8 @@ class Slide:
         Raises
         ------
         ImageError
-            The array is empty, holds NaN, or has a shape, channel count, type or range that is no RGB image.
+            The array is empty, holds NaN, or has a shape, channel count, type or range that is no RGB image;
+            or the pixel size is none.
         """
         rgb = array_to_rgb(np.asarray(array), name)
         return cls(name=name, path=None if path is None else Path(path), levels=(rgb,), mpp=mpp)

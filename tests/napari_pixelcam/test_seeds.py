@@ -114,6 +114,13 @@ def test_proposals_of_a_coarse_map_lie_where_the_map_is_sure(bench, fake):
     assert gray[layer.data == 2].mean() < gray[layer.data == 1].mean() - 60
 
 
+def test_no_foreground_is_proposed_where_the_threshold_says_background(bench):
+    bench.localize.run()
+    bench.threshold.set_threshold(1.0)
+    bench.seeds.propose()
+    assert set(np.unique(bench.layer("seeds").data)) == {0, BACKGROUND}
+
+
 def test_seeds_come_back_with_the_same_image(bench, fake):
     from tests.napari_pixelcam.helpers import Bench
 

@@ -113,3 +113,13 @@ def test_a_few_images_all_told_right_ask_for_no_certainty():
     assert 1 < found < 3
     with pytest.raises(ValueError, match="validation images"):
         fit_temperature(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
+
+
+def test_the_bias_suits_the_scale_where_that_is_at_its_limit():
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(20_000, generator=generator) < 0.05).to(torch.uint8)
+    scores = 0.01 * (torch.randn(20_000, generator=generator) + 2 * masks)
+    found = fit_pixels(scores, masks)
+    assert found.scale == 20
+    foreground = torch.sigmoid(found.scale * scores + found.bias)
+    assert float(foreground.mean()) == pytest.approx(float(masks.float().mean()), abs=1e-4)

@@ -293,3 +293,11 @@ def test_a_model_of_one_label_is_judged_by_it_on_images_of_several(labelled):
     result = evaluate(single, labelled)
     assert result.accuracy == pytest.approx(100 * (truth.sum(1) == 1).mean())
     assert result.label_map == 100
+
+
+def test_labels_that_the_data_set_does_not_have_are_not_held_against_the_model(labelled):
+    truth = label_matrix(labelled)
+    more = np.concatenate([0.2 + 0.6 * truth, np.full((len(truth), 1), 0.9, np.float32)], 1)
+    result = evaluate(LabelOracle(labelled, more, classes=(*labelled.classes, "fat")), labelled)
+    assert (result.accuracy, result.label_map) == (100, 100)
+    assert all("fat" in score.predicted for score in result.per_image)

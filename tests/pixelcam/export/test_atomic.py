@@ -201,3 +201,13 @@ def test_the_first_of_files_that_belong_together_is_renamed_last(tmp_path, monke
         for path in paths:
             path.write_text("new")
     assert order == ["data", "sidecar"]
+
+
+def test_a_device_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="is a device, not a file; choose another name"):
+        write_text(pipe, "new")
+    assert pipe.is_fifo()

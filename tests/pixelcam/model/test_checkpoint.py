@@ -1,5 +1,6 @@
 """Checkpoints: one file that says all of itself, or a sentence that says why not."""
 
+import copy
 import dataclasses
 import json
 import pickle
@@ -267,3 +268,12 @@ def test_an_older_file_stays_whole_when_writing_fails(network, saved, monkeypatc
         save_checkpoint(saved, network, CARD)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_what_is_too_large_for_half_precision_stays_single(network, tmp_path):
+    large = copy.deepcopy(network)
+    name, norm = next((n, m) for n, m in large.named_modules() if hasattr(m, "running_var"))
+    norm.running_var[0] = 1e5
+    save_checkpoint(tmp_path / "a.safetensors", large, CARD, half=True)
+    loaded, _ = load_checkpoint(tmp_path / "a.safetensors")
+    assert float(loaded.get_submodule(name).running_var[0]) == 1e5

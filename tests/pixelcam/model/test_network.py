@@ -175,7 +175,10 @@ def test_the_image_head_fits_encoders_that_have_layers_of_their_own_after_poolin
         assert network(torch.zeros(2, 3, 160, 160)).class_logits.shape == (2, 2)
 
 
-@pytest.mark.parametrize("encoder", ["swin_tiny_patch4_window7_224", "inception_v3"])
+@pytest.mark.parametrize(
+    "encoder",
+    ["swin_tiny_patch4_window7_224", "inception_v3", "hrnet_w18_small", "selecsls42", "efficientvim_m1"],
+)
 def test_an_encoder_whose_maps_do_not_cover_images_of_any_size_is_refused_before_training(encoder):
     with pytest.raises(ConfigError, match=f"{encoder} does not give whole maps"):
         encoder_info(encoder)
@@ -202,3 +205,22 @@ def test_a_network_that_cannot_be_built_is_refused_in_one_sentence(arguments, wo
         PixelCAM(arguments.pop("encoder"), 2, **arguments)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_what_another_thread_sees_by_the_same_encoder_does_not_come_between():
+    network = PixelCAM("test_resnet", levels=(1, 2), classes=2).eval()
+    one, other = torch.rand(2, 1, 3, 96, 128)
+
+    def inferred(_):
+        with torch.inference_mode():
+            return network(one)[1]
+
+    def seen(_):
+        with torch.inference_mode():
+            return network.encoder(other, (1, 2))[1][0]
+
+    wanted = inferred(0)
+    with ThreadPoolExecutor(2) as threads:
+        beside, found = threads.map(seen, range(60)), list(threads.map(inferred, range(60)))
+        assert all(torch.equal(each, wanted) for each in found)
+        assert len(list(beside)) == 60

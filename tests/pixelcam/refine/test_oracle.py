@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pixelcam.datasets import open_dataset
-from pixelcam.errors import CancelledError, ConfigError, DatasetError, ImageError
+from pixelcam.datasets import load_mask, open_dataset
+from pixelcam.errors import CancelledError, ConfigError, DatasetError
 from pixelcam.events import Stop
 from pixelcam.refine.oracle import ClickCurve, ClickResult, next_click, simulate_clicks
 from pixelcam.seeds import BACKGROUND, FOREGROUND
@@ -81,14 +82,16 @@ def test_images_without_masks_are_refused(shallow, images):
         simulate_clicks(shallow, dataclasses.replace(images, samples=bare), 2)
 
 
-def test_a_mask_of_another_size_is_named(shallow, images, tmp_path):
-    from PIL import Image
-
-    path = tmp_path / "small.png"
-    Image.fromarray(np.full((12, 12), 255, np.uint8)).save(path)
-    wrong = dataclasses.replace(images.masked[0], mask=path)
-    with pytest.raises(ImageError, match="12 x 12"):
-        simulate_clicks(shallow, dataclasses.replace(images, samples=(wrong,)), 2)
+def test_a_smaller_mask_is_brought_to_the_size_of_its_image(shallow, images, tmp_path):
+    sample = images.masked[0]
+    small = dataclasses.replace(sample, mask=tmp_path / "small.png")
+    Image.fromarray(load_mask(sample, 32) * np.uint8(255)).save(small.mask)
+    whole, found = (
+        simulate_clicks(shallow, dataclasses.replace(images, samples=(each,)), 4).mean
+        for each in (sample, small)
+    )
+    assert found[0] == pytest.approx(whole[0], abs=0.02)
+    assert found[-1] > found[0]
 
 
 def test_the_simulation_can_be_cancelled(shallow, images):

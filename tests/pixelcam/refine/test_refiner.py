@@ -14,8 +14,10 @@ from pixelcam.events import Stop
 from pixelcam.localize import localizer as localizing
 from pixelcam.refine import MapGrid, Refiner, SeedSamples, extract_features, features, refiner
 from pixelcam.refine.head import fit_dual
+from pixelcam.seeds import seedmap
 from pixelcam.seeds.seedmap import SeedMap
 from pixelcam.slides import Slide
+from tests.pixelcam.networks import louder, made_localizer
 from tests.synthetic import tissue
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -306,3 +308,40 @@ def test_a_model_that_gives_nan_is_named(shallow, slide):
     broken = localizing.Localizer(shallow.network, card, shallow.model, shallow.device)
     with pytest.raises(ImageError, match="not numbers"):
         extract_features(broken, slide)
+
+
+def test_cells_are_counted_once_for_each_chunk_that_changes(field, monkeypatch):
+    monkeypatch.setattr(seedmap, "CHUNK", 21)  # chunks and cells end at different pixels
+    labels = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
+    tool, seeds = Refiner(field), SeedMap.of(labels)
+    rows, columns, counts, values = tool._cells(seeds)
+    assert counts.sum() == (labels > 0).sum()
+    whole = np.zeros((2, *tool._grid), int)
+    whole[values, rows, columns] = counts
+    places = [
+        np.rint((np.arange(n) + 0.5) * r - 0.5).astype(int) for n, r in zip(SHAPE, field.ratio, strict=True)
+    ]
+    for value, label in ((1, 2), (0, 1)):
+        ys, xs = np.nonzero(labels == label)
+        naive = np.zeros(tool._grid, int)
+        last = [side - 1 for side in tool._grid]
+        np.add.at(naive, (places[0][ys].clip(0, last[0]), places[1][xs].clip(0, last[1])), 1)
+        np.testing.assert_array_equal(whole[value], naive)
+    counted = []
+    monkeypatch.setattr(
+        tool, "_count", lambda *arguments: counted.append(1) or Refiner._count(tool, *arguments)
+    )
+    labels[30, 30] = 3 - labels[30, 30] if labels[30, 30] else 1
+    again = tool._cells(seeds.updated(labels, seeds.keys()))
+    assert len(counted) == 1
+    fresh = Refiner(field)._cells(SeedMap.of(labels))
+    assert all(np.array_equal(one, other) for one, other in zip(again, fresh, strict=True))
+
+
+def test_features_past_half_precision_leave_the_map_finite(slide):
+    def blinding(network):
+        network.encoder.body.conv1[0].weight.data *= 1e7
+        return louder(network)
+
+    field = extract_features(made_localizer("test_resnet", blinding, levels=(1, 2), mpp=0.5), slide)
+    assert np.isfinite(Refiner(field).refine(clicks((30, 30, 2), (80, 110, 1))).foreground).all()

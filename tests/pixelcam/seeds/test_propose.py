@@ -65,3 +65,14 @@ def test_a_reviewers_pixel_beats_a_pseudo_label():
     assert merged.tolist() == [[2, 1, 2, 0]]
     assert merged.dtype == np.uint8
     assert count_seeds(merged) == (2, 1)
+
+
+def test_no_proposal_is_of_another_kind_than_where_it_lies(blob):
+    faint = 0.3 * blob
+    assert (propose_seeds(faint) == FOREGROUND).any()
+    for threshold, empty in ((0.5, FOREGROUND), (0.0, BACKGROUND)):
+        labels = propose_seeds(faint, threshold=threshold)
+        assert labels.any()
+        assert not (labels == empty).any()
+    labels = propose_seeds(faint, threshold=0.2)
+    assert faint[labels == FOREGROUND].min() >= 0.2 > faint[labels == BACKGROUND].max()

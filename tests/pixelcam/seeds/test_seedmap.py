@@ -25,14 +25,23 @@ def test_it_holds_what_was_painted_and_counts_it():
     assert not SeedMap(SHAPE).any
 
 
-def test_its_pixels_are_those_that_are_labelled():
+def test_its_chunks_are_those_that_hold_a_label_and_stay_themselves():
     labels = scattered()
-    rows, columns, values = SeedMap.of(labels).pixels()
+    labels[:CHUNK, CHUNK:] = 0
+    seeds = SeedMap.of(labels)
     again = np.zeros_like(labels)
-    again[rows, columns] = values
+    for place, chunk in seeds.chunks():
+        assert chunk.labels.any()
+        again[place] = chunk.labels
     assert np.array_equal(again, labels)
-    assert (values > 0).all()
-    assert [len(each) for each in SeedMap(SHAPE).pixels()] == [0, 0, 0]
+    assert not list(SeedMap(SHAPE).chunks())
+    labels[0, 0] = 1 if labels[0, 0] != 1 else 2
+    before, after = (dict_of(each) for each in (seeds, seeds.updated(labels, seeds.keys())))
+    assert [key for key, chunk in before.items() if after[key] is not chunk] == [(0, 0)]
+
+
+def dict_of(seeds):
+    return {(rows.start, columns.start): chunk for (rows, columns), chunk in seeds.chunks()}
 
 
 @pytest.mark.parametrize("step", [1, 3])

@@ -98,3 +98,9 @@ def test_the_fingerprint_of_memory_tells_pixels_and_shape_apart(rgb):
 def test_the_fingerprint_of_a_file_that_is_gone_says_so(rgb, tmp_path):
     with pytest.raises(ImageError, match=r"gone\.png cannot be read"):
         _ = Slide.from_array(rgb, path=tmp_path / "gone.png").fingerprint
+
+
+@pytest.mark.parametrize("mpp", [0, -0.5, float("nan"), float("inf")])
+def test_a_pixel_size_that_is_none_is_refused(mpp):
+    with pytest.raises(ImageError, match="micrometres: give one above 0"):
+        Slide.from_array(np.zeros((4, 4, 3), np.uint8), mpp=mpp)
