@@ -15,11 +15,12 @@ from torch import Tensor
 from pixelcam.errors import CancelledError
 from pixelcam.events import Stop, StopCheck, never_stop
 from pixelcam.model.geometry import Grid
+from pixelcam.refine.cells import CellCounter
 from pixelcam.refine.drawing import MapChange, MapGrid, Nearby, draw, smoothing_taps
 from pixelcam.refine.features import FieldFeatures
 from pixelcam.refine.head import fit_dual
 from pixelcam.seeds import BACKGROUND, FOREGROUND
-from pixelcam.seeds.seedmap import Chunk, SeedMap
+from pixelcam.seeds.seedmap import SeedMap
 
 Labels = NDArray[np.uint8] | SeedMap
 
@@ -134,7 +135,8 @@ class Refiner:
         sides = [2 * (window // (2 * features.stride)) + 1 for window in WINDOWS]
         self._sides = sorted(set(sides))
         self._known: dict[tuple[int, int], Tensor] = {}
-        self._counted: dict[Chunk, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        height, width = (ratio * side for ratio, side in zip(features.ratio, features.shape, strict=True))
+        self._cells = CellCounter(self._grid, (height, width))
 
     def refine(self, labels: Labels, others: Sequence[SeedSamples] = ()) -> RefinedMap:
         """Refit to labels and return the whole map at the image's own size.
@@ -251,72 +253,21 @@ class Refiner:
 
     def _own(self, seeds: SeedMap) -> tuple[SeedSamples, Tensor]:
         """Return the samples of this image, and the cells (n, 2) that they lie at."""
-        rows, columns, counts, values = self._cells(seeds)
-        weights = torch.from_numpy(np.minimum(counts / FULL_WEIGHT, 1)).float()
-        side = self._block_side(rows, columns, values)
-        blocks = self._keys(rows // side, columns // side, values)
-        first, blocks = np.unique(blocks, return_index=True, return_inverse=True)[1:]
-        shown = _some_of_each(blocks, rows, columns)
+        cells = self._cells.count(seeds)
+        rows, columns = cells.rows, cells.columns
+        weights = torch.from_numpy(np.minimum(cells.counts / FULL_WEIGHT, 1)).float()
+        blocks = cells.blocks(MOST_SAMPLES)
+        first = np.unique(blocks, return_index=True)[1]
+        shown = cells.some_of_each(blocks, MOST_AVERAGED)
         block, block_shown = torch.from_numpy(blocks), torch.from_numpy(blocks[shown])
         places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
         own = SeedSamples(
             _means(self._gathered(rows[shown], columns[shown]), weights[shown], block_shown),
             _means(self.features.prior[rows, columns][:, None], weights, block)[:, 0],
-            torch.from_numpy(values[first]).float(),
+            torch.from_numpy(cells.values[first]).float(),
             torch.zeros(len(first)).index_add_(0, block, weights),
         )
         return own, _means(places, weights, block)
-
-    def _cells(self, seeds: SeedMap) -> tuple[NDArray[np.int64], ...]:
-        """Return rows, columns, pixel counts and values (1 foreground) of the cells that hold labels.
-
-        What a stroke has not touched is not counted again: an accepted region has millions of pixels.
-        """
-        cells = []
-        for axis, length in enumerate(seeds.shape):
-            ratio = self.features.ratio[axis] * self.features.shape[axis] / length
-            nearest = np.rint((np.arange(length) + 0.5) * ratio - 0.5).astype(np.int64)
-            cells.append(np.clip(nearest, 0, self._grid[axis] - 1))
-        self._counted = {
-            chunk: self._counted.get(chunk) or self._count(chunk, cells[0][rows], cells[1][columns])
-            for (rows, columns), chunk in seeds.chunks()
-        }
-        none = np.empty(0, np.int64)
-        parts = [(none, none), *self._counted.values()]
-        found, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
-        keys, places = np.unique(found, return_inverse=True)  # a cell may lie in two chunks
-        counts = np.bincount(places, counts, len(keys)).astype(np.int64)
-        return *self._placed(keys), counts, keys % 2
-
-    def _count(
-        self, chunk: Chunk, rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the keys and pixel counts of the cells of a chunk, whose pixels lie in these of them."""
-        height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-        own = (rows - rows[0])[:, None] * width + (columns - columns[0])
-        counts = np.bincount((own * 3 + chunk.labels).ravel(), minlength=height * width * 3)
-        counts = counts.reshape(height, width, 3)[..., [BACKGROUND, FOREGROUND]]
-        y, x, values = np.nonzero(counts)
-        return self._keys(y + rows[0], x + columns[0], values), counts[y, x, values]
-
-    def _keys(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        return (rows * self._grid[1] + columns) * 2 + values
-
-    def _placed(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return (keys // 2) // self._grid[1], (keys // 2) % self._grid[1]
-
-    def _block_side(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.int64]
-    ) -> int:
-        """Return the side in cells, a power of two, of which at most `MOST_SAMPLES` blocks are labelled."""
-        side = 1
-        while len(rows) > MOST_SAMPLES:
-            side *= 2
-            keys = np.unique(self._keys(rows // 2, columns // 2, values))
-            (rows, columns), values = self._placed(keys), keys % 2
-        return side
 
     def _gathered(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
         """Return the features (n, d) of cells; those of a cell are computed once."""
@@ -394,21 +345,6 @@ def _weighted(values: Tensor, down: tuple[Tensor, Tensor], along: tuple[Tensor, 
     """Return the sums (n, c) of (c, h, w) over windows, each given by indices and weights, (n, k)."""
     parts = values[:, down[0][:, :, None], along[0][:, None, :]].float()
     return torch.einsum("cnij,ni,nj->nc", parts, down[1], along[1])
-
-
-def _some_of_each(
-    blocks: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the indices of at most `MOST_AVERAGED` cells of each block, evenly spread over it.
-
-    Which they are hardly changes with what else is labelled, so that a next stroke finds them known. The
-    steps are those of Roberts' R2 sequence, by which any number of points lie evenly in the plane.
-    """
-    turn = (rows * 0.7548776662466927 + columns * 0.5698402909980532) % 1
-    order = np.lexsort((turn, blocks))
-    sizes = np.bincount(blocks)
-    rank = np.arange(len(blocks)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.sort(order[rank < MOST_AVERAGED])
 
 
 def _means(values: Tensor, weights: Tensor, blocks: Tensor) -> Tensor:

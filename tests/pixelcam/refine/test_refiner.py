@@ -14,7 +14,6 @@ from pixelcam.events import Stop
 from pixelcam.localize import localizer as localizing
 from pixelcam.refine import MapGrid, Refiner, SeedSamples, extract_features, features, refiner
 from pixelcam.refine.head import fit_dual
-from pixelcam.seeds import seedmap
 from pixelcam.seeds.seedmap import SeedMap
 from pixelcam.slides import Slide
 from tests.pixelcam.networks import louder, made_localizer
@@ -65,7 +64,8 @@ def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     a = tool._solved(samples, refit.change.nearby).float()
     gram = samples.features @ samples.features.T
     scored = samples.prior + (gram + refiner.NEARNESS * refit.change.nearby.covariance()) @ a
-    rows, columns, *_ = tool._cells(refit.seeds)
+    cells = tool._cells.count(refit.seeds)
+    rows, columns = cells.rows, cells.columns
     logits = refit.change.logits(field, *((0, side) for side in field.prior.shape))
     np.testing.assert_allclose(logits[rows, columns], scored, atol=1e-4)
 
@@ -217,7 +217,8 @@ def test_labels_on_a_coarser_level_fall_on_the_same_cells(field):
     coarse = np.zeros(shape, np.uint8)
     coarse[20:22, 30:32], coarse[40:42, 10:12] = 2, 1
     tool = Refiner(field)
-    there, here = (set(zip(*tool._cells(SeedMap.of(each))[:2], strict=True)) for each in (fine, coarse))
+    cells = [tool._cells.count(SeedMap.of(each)) for each in (fine, coarse)]
+    there, here = (set(zip(each.rows, each.columns, strict=True)) for each in cells)
     assert here <= there
     assert here
     found = tool.refine(coarse).foreground
@@ -308,34 +309,6 @@ def test_a_model_that_gives_nan_is_named(shallow, slide):
     broken = localizing.Localizer(shallow.network, card, shallow.model, shallow.device)
     with pytest.raises(ImageError, match="not numbers"):
         extract_features(broken, slide)
-
-
-def test_cells_are_counted_once_for_each_chunk_that_changes(field, monkeypatch):
-    monkeypatch.setattr(seedmap, "CHUNK", 21)  # chunks and cells end at different pixels
-    labels = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
-    tool, seeds = Refiner(field), SeedMap.of(labels)
-    rows, columns, counts, values = tool._cells(seeds)
-    assert counts.sum() == (labels > 0).sum()
-    whole = np.zeros((2, *tool._grid), int)
-    whole[values, rows, columns] = counts
-    places = [
-        np.rint((np.arange(n) + 0.5) * r - 0.5).astype(int) for n, r in zip(SHAPE, field.ratio, strict=True)
-    ]
-    for value, label in ((1, 2), (0, 1)):
-        ys, xs = np.nonzero(labels == label)
-        naive = np.zeros(tool._grid, int)
-        last = [side - 1 for side in tool._grid]
-        np.add.at(naive, (places[0][ys].clip(0, last[0]), places[1][xs].clip(0, last[1])), 1)
-        np.testing.assert_array_equal(whole[value], naive)
-    counted = []
-    monkeypatch.setattr(
-        tool, "_count", lambda *arguments: counted.append(1) or Refiner._count(tool, *arguments)
-    )
-    labels[30, 30] = 3 - labels[30, 30] if labels[30, 30] else 1
-    again = tool._cells(seeds.updated(labels, seeds.keys()))
-    assert len(counted) == 1
-    fresh = Refiner(field)._cells(SeedMap.of(labels))
-    assert all(np.array_equal(one, other) for one, other in zip(again, fresh, strict=True))
 
 
 def test_features_past_half_precision_leave_the_map_finite(slide):
