@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelcam.seeds import BACKGROUND, FOREGROUND
+from pixelcam.seeds import FOREGROUND, UNLABELLED
 from pixelcam.seeds.seedmap import Chunk, SeedMap
 
 Indices = NDArray[np.int64]
@@ -94,12 +94,14 @@ class CellCounter:
 
 def _count(chunk: Chunk, rows: Indices, columns: Indices) -> tuple[Indices, Indices]:
     """Return the keys and pixel counts of the cells of a chunk whose pixels lie in these rows and columns."""
-    height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-    own = (rows - rows[0])[:, None] * width + (columns - columns[0])
-    counts = np.bincount((own * 3 + chunk.labels).ravel(), minlength=height * width * 3)
-    counts = counts.reshape(height, width, 3)[..., [BACKGROUND, FOREGROUND]]
-    y, x, values = np.nonzero(counts)
-    return _key(y + rows[0], x + columns[0], values), counts[y, x, values]
+    labelled = np.flatnonzero(chunk.labels != UNLABELLED)
+    y, x = np.divmod(labelled, chunk.labels.shape[1])
+    width = int(columns[-1] - columns[0]) + 1
+    places = (rows - rows[0])[y] * width + (columns - columns[0])[x]
+    counts = np.bincount(places * 2 + (chunk.labels.ravel()[labelled] == FOREGROUND))
+    found = np.flatnonzero(counts)
+    y, x = np.divmod(found >> 1, width)
+    return _key(y + rows[0], x + columns[0], found & 1), counts[found]
 
 
 def _key(rows: Indices, columns: Indices, values: Indices) -> Indices:
