@@ -170,7 +170,7 @@ def to_markdown(name: str, records: Sequence[Record], planned: int, notes: Seque
 
 _OWN_NOTES = {
     ("glas", "official", "valcl"): "GlaS' test part is held back, so these are of the validation fold "
-    "(valcl): B-LOC saw the masks of a third of it, and every method but the last epoch its labels.",
+    "(valcl): B-LOC was chosen by the masks of a third of it, B-CL by its labels, the last epoch by neither.",
     ("glas", "official", "test"): "79 of the 80 test images share a patient with a training image: see the "
     "patient-disjoint split.",
     ("glas", "patient", "test"): "No patient of a test image is in training or validation.",
@@ -244,7 +244,7 @@ def _environments(records: Sequence[Record]) -> str:
             key = tuple(record["environment"].items())
             counted[key] = counted.get(key, 0) + 1
     return "\n".join(
-        f"- {number} cells: " + ", ".join(f"{name} {value}" for name, value in key)
+        f"- {number} cell{'s' * (number > 1)}: " + ", ".join(f"{name} {value}" for name, value in key)
         for key, number in counted.items()
     )
 
