@@ -92,7 +92,7 @@ def _sources(path: Path) -> list[Path]:
         and (file.name.endswith(SEEDS_ENDING) or is_summary(file))
     ]
     if not found:
-        raise ImageError(f"There are neither results of localize nor seeds in {path}.")
+        raise ImageError(f"{path} holds neither results of localize nor seeds; give a folder that does.")
     return found
 
 
