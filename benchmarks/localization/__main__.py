@@ -22,17 +22,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     plan = PLANS[options.settings]()
     try:
-        plan = chosen_rows(plan, options.rows)
+        chosen = chosen_rows(plan, options.rows)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     if options.folds:
-        plan = replace(plan, folds=dict.fromkeys(TITLES, options.folds))
+        chosen = replace(chosen, folds=dict.fromkeys(TITLES, options.folds))
     places = Places(options.work.absolute(), _roots(options), find_weights(dict(options.weights)))
     if not places.roots:
         print("Name the folder of GlaS by --glas or that of EBHI-SEG by --ebhi.", file=sys.stderr)
         return 2
-    return bench(plan, places, options.results, options.device, train=not options.table, go_on=options.go_on)
+    return bench(
+        plan, places, options.results, options.device,
+        chosen=chosen, train=not options.table, go_on=options.go_on,
+    )  # fmt: skip
 
 
 def bench(
@@ -41,19 +44,22 @@ def bench(
     results: Path,
     device: str = "auto",
     *,
+    chosen: Plan | None = None,
     train: bool = True,
     go_on: bool = False,
 ) -> int:
-    """Run a plan's cells and write the table after each; then draw the figures.
+    """Run a plan's cells, or the chosen ones, and write the table after each; then draw the figures.
 
     Parameters
     ----------
     plan, places
-        What is run, and where.
+        What the table holds, and where it is run.
     results
         Folder of the table and figures.
     device
         For training and evaluating.
+    chosen
+        The part of the plan to run; all of it by default. The table keeps what the rest has had run.
     train
         False writes the table and figures of what has been run so far.
     go_on
@@ -70,8 +76,10 @@ def bench(
     known = {cell: record for cell in cells if (record := runner.read(cell)) is not None}
     ended = True
     try:
-        for number, cell in enumerate(cells, 1) if train else ():
-            print(f"[{number}/{len(cells)}] {cell.name}", flush=True)
+        wanted = {cell.name for cell in (chosen or plan).cells()} if train else set()
+        running = [cell for cell in cells if cell.name in wanted]
+        for number, cell in enumerate(running, 1):
+            print(f"[{number}/{len(running)}] {cell.name}", flush=True)
             known[cell] = runner.run(cell)
             write_table(plan, [known[each] for each in cells if each in known], len(cells), results, notes)
     except KeyboardInterrupt:
@@ -96,9 +104,13 @@ def _parser() -> argparse.ArgumentParser:
         "EfficientNet-Lite0 those of the `train` extra",
     )  # fmt: skip
     parser.add_argument(
-        "--rows", nargs="*", default=[], metavar="ROW", help="only these rows, by folder name"
+        "--rows",
+        nargs="*",
+        default=[],
+        metavar="ROW",
+        help="run only these rows, by folder name; the table keeps the others",
     )
-    parser.add_argument("--folds", type=int, help="at most so many folds of each data set")
+    parser.add_argument("--folds", type=int, help="run at most so many folds of each data set")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--table", action="store_true", help="train nothing: write what has been run so far")
     parser.add_argument(

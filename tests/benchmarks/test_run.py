@@ -235,3 +235,28 @@ def test_a_published_cell_from_before_eigen_maps_were_made_by_label_is_run_anew(
     bench = Bench(replace(places, work=places.work / "elsewhere"), fake, published=records)
     found = {cell.row.name: bench.read(cell) is not None for cell in plan.cells()}
     assert found == {"CAM": True, "Grad-CAM++": True, "PixelCAM": False}
+
+
+def test_choosing_rows_and_folds_runs_these_alone_and_leaves_the_others_in_the_table(
+    plan, places, fake, tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
+    from benchmarks.localization import __main__ as command
+
+    monkeypatch.setattr("benchmarks.localization.commands.execute", fake)
+    monkeypatch.setitem(command.PLANS, "quick", lambda: plan)
+
+    def rows_of_table(*options):
+        asked = ["--work", str(places.work), "--results", str(tmp_path), "--glas", str(places.roots["glas"])]
+        assert command.main([*asked, *options]) == 0
+        table = json.loads((tmp_path / "localization-quick.json").read_text())
+        return [(cell["row"], cell["fold"]) for cell in table["cells"]]
+
+    assert rows_of_table("--rows", "cam") == [("CAM", 0), ("CAM", 1)]
+    ran = len(fake.ran)
+    assert rows_of_table("--rows", "grad-cam-pp", "--folds", "1") == [
+        ("CAM", 0),
+        ("Grad-CAM++", 0),
+        ("CAM", 1),
+    ]
+    assert all("evaluate" in each and "grad-cam++" in each for each in fake.ran[ran:])
