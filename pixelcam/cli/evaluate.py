@@ -11,6 +11,7 @@ import typer
 
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
+from pixelcam.cli.divisions import caution_of, choose_division
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.cli.runs import numbers
 from pixelcam.errors import ConfigError
@@ -30,8 +31,8 @@ def evaluate(
         Literal["train", "valcl", "valpx", "test"], typer.Option(help="Which images of the data set.")
     ],
     model: options.Model = "starter",
-    fold: options.Fold = 0,
-    scheme: options.Scheme = "official",
+    fold: options.Fold = None,
+    scheme: options.Scheme = None,
     threshold: options.Threshold = None,
     views: options.Views = 1,
     device: options.Device = "auto",
@@ -77,7 +78,8 @@ def evaluate(
     """Measure a model on a data set: PxAP beside chance, accuracy, Dice, IoU, all in percent.
 
     Dice and IoU are at the model's own threshold, which was chosen on validation images, unless --threshold
-    says otherwise; a teacher's are at 0.5.
+    says otherwise; a teacher's are at 0.5. The figures end with the split, fold and scheme that they are of:
+    those that the model was trained on, where --fold and --scheme do not say.
     """
     if teacher is not None and views != 1:
         raise ConfigError("--views is of the pixel head; average a teacher's maps with --teacher-flips.")
@@ -89,10 +91,11 @@ def evaluate(
     from pixelcam.evaluation import evaluate as measure
     from pixelcam.export.atomic import write_text
 
-    images = open_dataset(dataset, root, split, fold, scheme)
     localizer = pixelcam.load(model, device, views=views)
+    division = choose_division(localizer.card, dataset, fold, scheme)
+    images = open_dataset(dataset, root, split, *division)
     with show_progress() as sink:
-        if caution := _seen_before(localizer.card, dataset, fold, scheme):
+        if caution := caution_of(localizer.card, dataset, division):
             sink(Event("warning", message=caution))
         if teacher is None:
             figures = measure(localizer, images, threshold=threshold, on_event=sink).to_json()
@@ -112,24 +115,13 @@ def evaluate(
             figures = evaluate_maps(
                 made, network, localizer.card, images, of=maps_of, threshold=threshold, on_event=sink
             ).to_json()
+    document = {**figures, "split": split, **division._asdict()}
     if json_file is not None and to_file:
-        write_text(json_file, json.dumps(figures, indent=2) + "\n")
+        write_text(json_file, json.dumps(document, indent=2) + "\n")
     elif json_file is not None:
-        print_json(figures)
+        print_json(document)
         return
-    print_table(("figure", "value"), [(name, _shown(value)) for name, value in figures.items()])
-
-
-def _seen_before(card: ModelCard, dataset: str, fold: int, scheme: str) -> str:
-    """Return a warning where the model was trained on another division of this data set; else nothing."""
-    own = {"dataset": dataset, "fold": fold, "scheme": scheme}
-    trained = {key: card.training.get(key, value) for key, value in own.items()}
-    if "dataset" not in card.training or trained["dataset"] != dataset or trained == own:
-        return ""
-    return (
-        f"{card.name} was trained on fold {trained['fold']} of the {trained['scheme']} split: it may have "
-        f"seen images of fold {fold} of the {scheme} split, which are easier for it then."
-    )
+    print_table(("figure", "value"), [(name, _shown(value)) for name, value in document.items()])
 
 
 def _teacher_settings(
@@ -152,7 +144,7 @@ def _teacher_settings(
     return TrainSettings.from_dict({**values, "encoder": card.encoder, "input_size": card.input_size})
 
 
-def _shown(value: float | int | None) -> str:
+def _shown(value: float | int | str | None) -> str:
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

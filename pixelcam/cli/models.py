@@ -10,6 +10,7 @@ import typer
 
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_note, print_result, print_table, show_progress
+from pixelcam.cli.divisions import choose_division
 from pixelcam.cli.failures import describe
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import ConfigError, PixelCAMError
@@ -77,8 +78,8 @@ def familiarity(
     out: Annotated[
         Path, typer.Option(help="The .safetensors file to write; it may be the model's own.", metavar="FILE")
     ],
-    fold: options.Fold = 0,
-    scheme: options.Scheme = "official",
+    fold: options.Fold = None,
+    scheme: options.Scheme = None,
     device: options.Device = "auto",
 ) -> None:
     """Teach a model which images are like those that it was trained on, as training does at its end.
@@ -88,13 +89,15 @@ def familiarity(
     """
     prepare_folder(out.parent)
     from pixelcam.datasets import open_dataset
-    from pixelcam.model import resolve_model
+    from pixelcam.model import read_card, resolve_model
     from pixelcam.model.familiarity import FEWEST
     from pixelcam.training.familiarity import add_familiarity
 
-    training, held_out = (open_dataset(dataset, root, split, fold, scheme) for split in ("train", "valcl"))
+    path = resolve_model(model)
+    division = choose_division(read_card(path), dataset, fold, scheme)
+    training, held_out = (open_dataset(dataset, root, split, *division) for split in ("train", "valcl"))
     with show_progress() as sink:
-        written = add_familiarity(resolve_model(model), out, training, held_out, device=device, on_event=sink)
+        written = add_familiarity(path, out, training, held_out, device=device, on_event=sink)
     if not written:
         raise ConfigError(
             f"{model} cannot tell what is familiar: that takes at least {FEWEST} training and {FEWEST} "

@@ -80,10 +80,19 @@ DatasetName = Annotated[
     typer.Option("--dataset", help="GlaS, EBHI-SEG, CAMELYON512, or a folder of class folders."),
 ]
 Root = Annotated[Path, typer.Option("--root", help="Folder of the data set.")]
-Fold = Annotated[int, typer.Option("--fold", min=0, help="Fold of the data set, from 0.")]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        "--fold", min=0, help="Fold of the data set, from 0; by default that which the model was trained on."
+    ),
+]
 Scheme = Annotated[
-    Literal["official", "patient", "slide"],
-    typer.Option("--scheme", help="The data set's own split, or one with no patient or slide on both sides."),
+    Literal["official", "patient", "slide"] | None,
+    typer.Option(
+        "--scheme",
+        help="The data set's own split, or one with no patient or slide on both sides; by default that which "
+        "the model was trained on.",
+    ),
 ]
 Config = Annotated[
     Path | None,

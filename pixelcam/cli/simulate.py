@@ -10,7 +10,9 @@ import typer
 
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
+from pixelcam.cli.divisions import caution_of, choose_division
 from pixelcam.cli.outputs import prepare_folder
+from pixelcam.events import Event
 
 app = typer.Typer(help="What corrections would bring, with a simulated reviewer.", no_args_is_help=True)
 
@@ -31,8 +33,8 @@ def clicks(
         Literal["train", "valcl", "valpx", "test"], typer.Option(help="Which images of the data set.")
     ],
     model: options.Model = "starter",
-    fold: options.Fold = 0,
-    scheme: options.Scheme = "official",
+    fold: options.Fold = None,
+    scheme: options.Scheme = None,
     count: Annotated[int, typer.Option("--clicks", min=1, help="Clicks on each image, of both kinds.")] = 20,
     threshold: options.Threshold = None,
     views: options.Views = 1,
@@ -55,14 +57,19 @@ def clicks(
     from pixelcam.export.atomic import write_text
     from pixelcam.refine.oracle import simulate_clicks
 
-    images = open_dataset(dataset, root, split, fold, scheme)
     localizer = pixelcam.load(model, device, views=views)
+    division = choose_division(localizer.card, dataset, fold, scheme)
+    images = open_dataset(dataset, root, split, *division)
     with show_progress() as sink:
+        sink(Event("started", message=f"On the {split} images of {division}."))
+        if caution := caution_of(localizer.card, dataset, division):
+            sink(Event("warning", message=caution))
         result = simulate_clicks(localizer, images, count, threshold=threshold, on_event=sink)
+    document = {"split": split, **division._asdict(), **result.to_json()}
     if json_file is not None and to_file:
-        write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
+        write_text(json_file, json.dumps(document, indent=2) + "\n")
     elif json_file is not None:
-        print_json(result.to_json())
+        print_json(document)
         return
     shown = [at for at in range(count + 1) if at % 2 == 0 or at == count]
     print_table(("clicks", "mean Dice"), [(str(at), f"{result.mean[at]:.3f}") for at in shown])

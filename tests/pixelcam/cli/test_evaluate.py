@@ -20,6 +20,9 @@ KEYS = [
     "class_ece",
     "threshold",
     "images",
+    "split",
+    "fold",
+    "scheme",
 ]
 
 
@@ -57,6 +60,7 @@ def test_the_figures_go_to_a_file_under_their_names(evaluate, tmp_path):
     figures = json.loads(file.read_text())
     assert list(figures) == KEYS
     assert figures["images"] == 4
+    assert (figures["split"], figures["fold"], figures["scheme"]) == ("test", 0, "official")
     assert figures["chance_pxap"] == pytest.approx(25)
     assert figures["threshold"] == 0.5, "the model's own, chosen on validation images"
 
@@ -163,10 +167,13 @@ def test_a_model_of_another_fold_may_have_seen_the_images(evaluate, tiny_model, 
         training = {"dataset": "folder", "fold": fold, "scheme": "official"}
         path = tmp_path / f"fold{fold}.safetensors"
         save_checkpoint(path, network, dataclasses.replace(card, training=training))
-        ending = evaluate("--model", path)
+        ending = evaluate("--model", path, "--fold", 0)
         assert ending.code == 0
         assert words in ending.err
         assert bool(words) == bool(ending.err)
+        own = evaluate("--model", path)
+        assert own.err == "", "its own fold is the default"
+        assert own.out.splitlines()[-2] == f"fold\t{fold}"
 
 
 def test_a_fine_tuned_models_teacher_is_measured(evaluate, tiny_model, tmp_path):

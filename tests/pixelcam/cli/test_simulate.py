@@ -27,6 +27,7 @@ def test_the_curves_go_to_a_file(simulate, tmp_path):
     assert (ending.code, ending.err) == (0, "")
     report = json.loads(file.read_text())
     assert report["clicks"] == 4
+    assert (report["split"], report["fold"], report["scheme"]) == ("valcl", 0, "official")
     assert len(report["mean_dice"]) == 5
     assert len(report["per_image"]) == report["images"] > 0
     assert len(ending.out.splitlines()) == 3, "after 0, 2 and 4 clicks"
