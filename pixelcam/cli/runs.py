@@ -61,6 +61,8 @@ def settle(kind: type[S], given: Mapping[str, Any], config: Path | None, run: Pa
     RunError
         The run folder's own settings are damaged.
     """
+    from pixelcam.model.registry import resolve_model
+
     options = {name: value for name, value in given.items() if value is not None}
     begun = run / "config.json"
     if config is None and options.keys() <= _PLACE and begun.is_file():
@@ -73,6 +75,9 @@ def settle(kind: type[S], given: Mapping[str, Any], config: Path | None, run: Pa
         for field in dataclasses.fields(settings)
         if isinstance(value := getattr(settings, field.name), Path)
     }
+    model = getattr(settings, "model", None)  # a name or a file
+    if model is not None and (file := Path(model).expanduser()).is_file() and resolve_model(model) == file:
+        paths["model"] = file.absolute()
     return kind.from_dict({**settings.to_dict(), **paths})
 
 

@@ -105,6 +105,18 @@ def test_options_win_over_the_file_and_the_file_over_the_defaults(command, learn
     assert settings.root.is_absolute()
 
 
+def test_a_models_file_is_the_same_from_any_folder_and_a_name_stays_a_name(
+    command, learning, run_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").write_bytes(learning.model)
+    (tmp_path / "starter").write_text("a file that only has a model's name")
+    for number, model in enumerate(("mine.safetensors", "starter")):
+        ending = command("finetune", "--seeds", "s", "--model", model, "--out", tmp_path / f"run{number}")
+        assert ending.code == 0
+    assert [each.model for each in learning.settings] == [str(tmp_path / "mine.safetensors"), "starter"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
