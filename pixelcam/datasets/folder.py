@@ -59,8 +59,8 @@ def open_folder(root: Path, split: str, fold: int) -> Dataset:
     Raises
     ------
     DatasetError
-        Fewer than two classes, a class without images or with fewer than three to split, or a
-        ``dataset.yaml`` or ``labels.csv`` that does not fit.
+        Fewer than two classes, two that differ by letter case alone, a class without images or with fewer
+        than three to split, or a ``dataset.yaml`` or ``labels.csv`` that does not fit.
     ImageError
         A file is not the image that its suffix says.
     """
@@ -68,6 +68,7 @@ def open_folder(root: Path, split: str, fold: int) -> Dataset:
     table = read_label_table(root / LABELS_FILE) if (root / LABELS_FILE).is_file() else None
     divided = (root / "train").is_dir()
     classes = table.classes if table else _class_folders(root / "train" if divided else root)
+    _refuse_look_alikes(table.path if table else root, classes)
     unknown = [name for name in settings.regionless if name not in classes]
     if unknown:
         raise DatasetError(
@@ -208,6 +209,17 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
             f"{folder} holds {found}: put the images of each of two or more classes in its own folder."
         )
     return tuple(names)
+
+
+def _refuse_look_alikes(place: Path, classes: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for name in classes:
+        twin = known.setdefault(name.casefold(), name)
+        if twin != name:
+            raise DatasetError(
+                f"{place} has the classes {twin!r} and {name!r}, which differ in upper and lower case alone: "
+                "write them alike where they mean the same, else give them names that differ."
+            )
 
 
 def _read_settings(path: Path) -> FolderSettings:

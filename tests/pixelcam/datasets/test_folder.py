@@ -126,6 +126,14 @@ def test_one_class_or_none_is_not_enough(copy, tmp_path):
         opened(tmp_path / "empty")
 
 
+def test_classes_that_differ_by_letter_case_alone_are_told(copy):
+    if (copy / "ROUND").is_dir():
+        pytest.skip("this file system does not tell upper from lower case")
+    shutil.copytree(copy / "round", copy / "ROUND")
+    with pytest.raises(DatasetError, match="classes 'ROUND' and 'round', which differ in upper"):
+        opened(copy)
+
+
 def test_two_images_of_one_stem_are_told(copy):
     shutil.copy(copy / "round" / "picture-000.png", copy / "round" / "picture-000.bmp")
     with pytest.raises(DatasetError, match="several images named picture-000"):

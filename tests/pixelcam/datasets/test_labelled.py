@@ -122,6 +122,10 @@ def test_a_label_of_three_images_is_in_every_part_and_one_of_no_training_image_i
         ("image,labels\n", "lists no images"),
         ("image,labels\n,round\n", "Line 2 .* lacks its image"),
         ("image,labels\nimages/picture-000.png,round\n", "names 1 labels: at least two"),
+        (
+            "image,labels\na.png,round\nb.png,Round\n",
+            "the classes 'Round' and 'round', which differ",
+        ),
         ("image,labels\nimages/gone.png,round;crowded\n", r"names images/gone\.png, which is not there"),
         ("image,labels,split\nx.png,a;b,dev\n", "has the split 'dev': use train, val or test"),
         ("image,labels,split\nx.png,a;b,val\ny.png,a,\n", "some images a split and others none"),
