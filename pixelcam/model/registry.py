@@ -16,6 +16,8 @@ from pixelcam.model.checkpoint import read_card
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 HUB_PREFIX = "hf-hub:"
 SUFFIX = ".safetensors"
+LONGEST_NAME = 100
+"""Characters: with its suffix the name is a file's, which systems hold to 255 bytes at most."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,15 @@ def check_new_name(name: str) -> None:
     Raises
     ------
     ConfigError
-        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, or is taken.
+        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, is longer than
+        `LONGEST_NAME`, or is taken.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(
             f"{name!r} cannot be a model's name; use letters, digits, dots, dashes and underscores."
         )
+    if len(name) > LONGEST_NAME:
+        raise ConfigError(f"A model's name has at most {LONGEST_NAME} characters: choose a shorter one.")
     if any(entry.name == name for entry in list_models()):
         raise ConfigError(f"There is a model named {name!r} already; choose another name.")
 
@@ -116,7 +121,8 @@ def register_model(checkpoint: Path, name: str) -> ModelEntry:
     Raises
     ------
     ConfigError
-        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, or is taken.
+        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, is longer than
+        `LONGEST_NAME`, or is taken.
     CheckpointError
         The file is not a checkpoint.
     OutputError
