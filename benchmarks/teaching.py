@@ -9,6 +9,7 @@ to see what becomes of what it knew. Interrupted, the same command goes on.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.glas is None:
         parser.error("give the folder of GlaS: --glas FOLDER, or the variable PIXELCAM_GLAS")
-    digest = pixelcam.load(options.model, "cpu").model.sha256[:8]
+    digest = _digest(options.model)
     cells = []
     for count in options.images:
         for fold in range(options.folds):
@@ -59,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_text(options.results / "teaching.json", json.dumps(report, indent=2) + "\n")
             write_text(options.results / "teaching.md", page(report))
     print(page(report))
+
+
+def _digest(model: str) -> str:
+    """Return a name for what is measured: the model, and the settings that it learns by."""
+    settings = FinetuneSettings(Path("seeds"), pixelcam.load(model, "cpu").model.sha256, device="cpu")
+    return hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def cell(folder: Path, options: argparse.Namespace, count: int, fold: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Bench:
         wanted, path = self._commands(cell), self._record_path(cell)
         if path.is_file():
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if record["commands"] == wanted and not self._outdated(cell, record):
+            if _key(record["commands"]) == _key(wanted) and not self._outdated(cell, record):
                 return record
         found = self.published.get(_key(wanted))
         if found is None or "failure" in found or self._outdated(cell, found):
@@ -238,7 +239,13 @@ def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(written: Sequence[Sequence[str]]) -> str:
-    return json.dumps(written)
+    """Return what tells cells apart: their commands, on whichever device."""
+    return json.dumps(
+        [
+            [part for before, part in pairwise(("", *command)) if "--device" not in (before, part)]
+            for command in written
+        ]
+    )
 
 
 def at_hand(target: Target, places: Places) -> bool:

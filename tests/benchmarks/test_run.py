@@ -210,6 +210,8 @@ def test_a_published_cell_counts_as_run_unless_its_commands_or_settings_were_oth
         return [bench.read(cell) for cell in cells]
 
     assert known(records) == records
+    on_a_gpu = Bench(elsewhere, fake, report=lambda line: None, device="cuda", published=records)
+    assert [on_a_gpu.read(cell) for cell in cells] == records, "the device is not what is measured"
     assert known([]) == [None] * len(cells)
     records[0]["commands"][0].append("--half")
     records[1]["trained"]["settings"]["rate_joint"] = 7.0

@@ -12,15 +12,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Fine-tune for one step, and count how often."""
-    made = []
+    """Fine-tune for one step at a rate, and count how often."""
+    made, finetune = [], teaching.finetune
 
-    def settings(seeds, model, device):
-        made.append(model)
-        return FinetuneSettings(seeds, model, epochs=1, steps=1, crop=64, batch=1, device=device)
+    def counting(settings, run, on_event):
+        made.append(settings.rate)
+        finetune(settings, run, on_event=on_event)
 
-    monkeypatch.setattr(teaching, "FinetuneSettings", settings)
-    return made
+    def at(rate):
+        def settings(seeds, model, device):
+            return FinetuneSettings(
+                seeds, model, epochs=1, steps=1, crop=64, batch=1, rate=rate, device=device
+            )
+
+        monkeypatch.setattr(teaching, "FinetuneSettings", settings)
+        return made
+
+    monkeypatch.setattr(teaching, "finetune", counting)
+    return at
 
 
 def test_figures_before_and_after_are_written_and_kept(glas_root, ebhi_root, trained_model, tmp_path, quick):
@@ -29,6 +38,7 @@ def test_figures_before_and_after_are_written_and_kept(glas_root, ebhi_root, tra
         *("--images", "2", "--clicks", "2", "--device", "cpu", "--work", str(tmp_path / "work")),
         *("--results", str(tmp_path)),
     ]
+    made = quick(rate=0.01)
     teaching.main(given)
     report = json.loads((tmp_path / "teaching.json").read_text())
     assert [each["fold"] for each in report["cells"]] == [0, 1]
@@ -41,9 +51,11 @@ def test_figures_before_and_after_are_written_and_kept(glas_root, ebhi_root, tra
     assert text.count("| GlaS validation |") == 2
     assert "mean of 2 folds, EBHI-SEG test: pxap" in text
     assert str(tmp_path) not in text + json.dumps(report)
-    assert len(quick) == 2
     teaching.main(given)
-    assert len(quick) == 2, "what was measured is not measured again"
+    assert made == [0.01, 0.01], "what was measured is not measured again"
+    quick(rate=0.02)
+    teaching.main([*given, "--folds", "1"])
+    assert made == [0.01, 0.01, 0.02], "with other settings it is"
 
 
 def test_the_images_are_of_all_classes_in_turn(glas_root):
