@@ -166,7 +166,7 @@ class Familiarity(nn.Module):
     def _familiar(self, means: Tensor, known: Tensor) -> Tensor:
         from scipy import special
 
-        mean, deviation, count = self.usual.double().tolist()
+        mean, deviation, count = self.usual.tolist()
         distances = self._log_distance(means, known).cpu().double()
         scores = (distances - mean) / (deviation * (1 + 1 / count) ** 0.5)
         beyond = torch.from_numpy(special.stdtr(count - 1, -scores.numpy()))
