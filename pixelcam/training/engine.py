@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -89,7 +90,12 @@ def mixed_precision(device: torch.device) -> Any:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Ask torch for repeatable kernels while training, and put its settings back afterwards."""
+    """Ask torch for repeatable kernels while training, and put its settings back afterwards.
+
+    Matrix products on an NVIDIA GPU are repeatable only with a work space of fixed size. cuBLAS reads it from
+    the environment when it is first used, and there it stays.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic  # a property of the module, unknown to its type information

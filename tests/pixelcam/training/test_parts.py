@@ -1,6 +1,7 @@
 """The loss, batches, generators, and the falling rate."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -105,6 +106,15 @@ def test_torchs_own_settings_are_put_back_after_training():
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_products_on_an_nvidia_gpu_are_asked_to_be_repeatable(monkeypatch, own, used):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", own or "")
+    if own is None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with engine.deterministic():
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == used
 
 
 def test_a_loss_that_is_not_a_number_is_not_stepped_on():
