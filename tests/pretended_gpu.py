@@ -2,7 +2,7 @@
 
 The numbers are real and lie in the memory of the CPU, so that results can be compared. Caught are operations
 on tensors of two devices, NumPy arrays of tensors on the GPU, and double precision there, which Apple's GPUs
-do not know. Not caught are operations that a GPU lacks or does otherwise.
+do not know. Not caught are operations that a GPU lacks or does otherwise, and it has no bfloat16.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class GPUTensor(torch.Tensor):
         return torch.Tensor._make_wrapper_subclass(
             cls, content.size(), strides=content.stride(), storage_offset=content.storage_offset(),
             dtype=content.dtype, layout=content.layout, device=torch.device("meta"),
-            _extra_dispatch_keys=torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCUDA),
         )  # fmt: skip
 
     def __init__(self, content: Tensor) -> None:
@@ -99,21 +98,6 @@ def _is_plain_meta(tensor: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _autocast(kind: str, dtype: torch.dtype) -> Iterator[None]:
-    """`torch.autocast`, which asks for the real GPU's abilities."""
-    assert kind == "cuda"
-    torch.set_autocast_enabled(kind, True)
-    torch.set_autocast_dtype(kind, dtype)
-    torch.autocast_increment_nesting()
-    try:
-        yield
-    finally:
-        if torch.autocast_decrement_nesting() == 0:
-            torch.clear_autocast_cache()
-        torch.set_autocast_enabled(kind, False)
-
-
-@contextlib.contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """Put a pretended GPU into this machine, as seen from this thread, and yield its device."""
     from_numbers = torch.tensor
@@ -125,10 +109,10 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index=0: "pretended")
     monkeypatch.setattr(torch, "tensor", tensor)
-    monkeypatch.setattr(torch, "autocast", _autocast)
     monkeypatch.setattr(
         torch, "inference_mode", torch.no_grad
     )  # views of wrapped tensors cannot be made in it

@@ -84,8 +84,13 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float = 0.0)
 
 
 def mixed_precision(device: torch.device) -> Any:
-    """Return the context in which forward passes run: bfloat16 on CUDA, plain elsewhere."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+    """Return the context in which forward passes run: bfloat16 on a GPU of CUDA that has it, plain elsewhere.
+
+    GPUs before Ampere (T4, RTX 20) emulate bfloat16, slower than plain numbers.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pixelcam.evaluation import evaluate
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.refine import Refiner, extract_features
 from pixelcam.slides import open_slide
-from pixelcam.training import FinetuneSettings, TrainSettings, finetune, train
+from pixelcam.training import FinetuneSettings, TrainSettings, engine, finetune, train
 from tests.pretended_gpu import pretended_gpu
 from tests.synthetic import tissue, write_folder
 
@@ -35,6 +35,23 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def picture():
     return tissue("round", 3, 96)
+
+
+def last_loss(data, run, **more):
+    """Train for an epoch of each stage and return the loss of the last one."""
+    settings = {
+        "dataset": "folder", "root": data, "encoder": "test_efficientnet", "input_size": 64, "view_size": 64,
+        "batch": 8, "epochs_classifier": 1, "epochs_joint": 1, "teacher_scales": (1.0,),
+        "teacher_flips": False, **more,
+    }  # fmt: skip
+    losses = []
+
+    def heard(event):
+        if event.kind == "epoch":
+            losses.append(event.metrics["loss"])
+
+    train(TrainSettings.from_dict(settings), run, on_event=heard)
+    return losses[-1]
 
 
 def test_it_fails_as_a_gpu_does(gpu):
@@ -88,17 +105,23 @@ def test_the_map_follows_seeds_and_a_model_learns_from_them(picture, tmp_path):
     ids=lambda more: more.get("teacher", "eigen"),
 )
 def test_a_model_is_trained_and_measured(more, data, tmp_path):
-    settings = {
-        "dataset": "folder", "root": data, "encoder": "test_efficientnet", "input_size": 64, "view_size": 64,
-        "batch": 8, "epochs_classifier": 1, "epochs_joint": 1, "teacher_scales": (1.0,),
-        "teacher_flips": False, "device": GPU, **more,
-    }  # fmt: skip
-    epochs = []
-    train(
-        TrainSettings.from_dict(settings),
-        tmp_path / "run",
-        on_event=lambda event: epochs.append(event.metrics) if event.kind == "epoch" else None,
-    )
-    assert np.isfinite(epochs[-1]["loss"])
+    assert np.isfinite(last_loss(data, tmp_path / "run", device=GPU, **more))
     trained = pixelcam.load(tmp_path / "run" / "checkpoints" / "last.safetensors", GPU)
     assert evaluate(trained, open_dataset("folder", data, "valcl", 0)).pxap is not None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"teacher": "maxmin", "teacher_epochs": 1},
+        {"encoder": "test_vit", "input_size": 80, "view_size": 80},
+    ],
+    ids=["cnn", "trained-teacher", "transformer"],
+)
+def test_in_halved_numbers_a_model_learns_much_the_same(more, data, tmp_path, monkeypatch):
+    plain = last_loss(data, tmp_path / "plain", device="cpu", **more)
+    monkeypatch.setattr(engine, "mixed_precision", lambda device: torch.autocast("cpu", dtype=torch.bfloat16))
+    halved = last_loss(data, tmp_path / "halved", device="cpu", **more)
+    assert halved != plain
+    assert halved == pytest.approx(plain, abs=0.05)

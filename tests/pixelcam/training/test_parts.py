@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -106,6 +107,12 @@ def test_torchs_own_settings_are_put_back_after_training():
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_numbers_are_halved_only_where_the_gpu_does_not_emulate_that(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    for device in ("cuda", "mps", "cpu"):
+        assert isinstance(engine.mixed_precision(torch.device(device)), nullcontext)
 
 
 @pytest.mark.parametrize(("own", "used"), [(None, ":4096:8"), (":16:8", ":16:8")])
