@@ -63,3 +63,17 @@ class ChangedImageError(ImageError):
 
 class CancelledError(Exception):
     """The user cancelled; not a failure, so not a `PixelCAMError`."""
+
+
+def full_memory(error: BaseException) -> str:
+    """Return whose memory an error says is full: "device" for a GPU's, "computer", or "" for neither.
+
+    PyTorch tells of some by a type of its own and of others by words alone: those of Apple's GPUs, and of the
+    CPU on Linux, macOS and Windows.
+    """
+    words = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or "MPS backend out of memory" in words:
+        return "device"
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator: " in words:
+        return "computer"
+    return ""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pixelcam.errors import PixelCAMError
+from pixelcam.errors import PixelCAMError, full_memory
 
 
 def describe(error: BaseException) -> str:
     """Return one line that says what went wrong and, where it can be known, what to do."""
     if isinstance(error, PixelCAMError):
         return _one_line(str(error))
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported to be named
-        return "The device ran out of memory; use --device cpu, or smaller images or batches."
-    if isinstance(error, MemoryError):
-        return "The computer ran out of memory; use smaller images or batches."
+    full = full_memory(error)
+    if full:
+        cpu = "--device cpu, or " if full == "device" else ""
+        return f"The {full} ran out of memory; use {cpu}smaller images or batches."
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return _one_line(f"{name}{error.strerror}.")

@@ -268,7 +268,7 @@ class Localizer:
         columns: tuple[int, int | None] = (0, None),
     ) -> Part:
         """Return what all views of uint8 images (n, h, w, 3) give, see `PixelCAM.forward_views`."""
-        with device_memory_guard("choose the device cpu, or close other programs that use it"):
+        with device_memory_guard():
             self.network.to(self.device)  # outside of inference mode, or it could never be trained again
             with torch.inference_mode():
                 inputs = normalise(images.to(self.device), self.card)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from pixelcam.errors import DeviceError
+from pixelcam.errors import DeviceError, full_memory
 
 
 def available_devices() -> list[str]:
@@ -51,14 +51,27 @@ def _has_cuda(index: int | None) -> bool:
 
 
 @contextmanager
-def device_memory_guard(advice: str) -> Iterator[None]:
-    """Turn running out of device memory into a `DeviceError` that ends with the advice."""
+def device_memory_guard(smaller: str = "") -> Iterator[None]:
+    """Turn running out of memory into a `DeviceError` that says what can be done.
+
+    Parameters
+    ----------
+    smaller
+        What can be chosen smaller, where anything can: "a smaller crop".
+    """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise DeviceError(f"The device ran out of memory; {advice}.") from error
+    except RuntimeError as error:  # which PyTorch's own types are too
+        full = full_memory(error)
+        if not full:
+            raise
+        free_device_memory()
+        if full == "device":
+            choice = f"{smaller}, or the device cpu" if smaller else "the device cpu"
+            advice = f"choose {choice}, or close other programs that use it"
+        else:
+            advice = f"choose {smaller}, or close other programs" if smaller else "close other programs"
+        raise DeviceError(f"The {full} ran out of memory; {advice}.") from error
 
 
 def free_device_memory() -> None:

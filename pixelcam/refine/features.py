@@ -185,7 +185,7 @@ def _seen(
     padded = np.pad(
         pixels, ((0, -height % network.stride), (0, -width % network.stride), (0, 0)), mode="symmetric"
     )
-    with device_memory_guard("choose the device cpu, or close other programs that use it"):
+    with device_memory_guard():
         network.to(device)  # outside of inference mode, or it could never be trained again
         with torch.inference_mode():
             images = normalise(torch.from_numpy(padded)[None].to(device), localizer.card)

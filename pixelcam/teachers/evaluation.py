@@ -88,7 +88,7 @@ class _Measured:
 
     def predict(self, samples: Sequence[Sample], images: NDArray[np.uint8]) -> Prediction:
         device = next(self.network.parameters()).device
-        with device_memory_guard("choose the device cpu, or close other programs that use it"):
+        with device_memory_guard():
             inputs = normalise(torch.from_numpy(np.ascontiguousarray(images)).to(device), self.card)
             with torch.no_grad():
                 probabilities = class_probabilities(self.network.classify(inputs), self.card.multi_label)

@@ -149,7 +149,7 @@ class _Finetuning:
 
     def run(self) -> None:
         try:
-            with device_memory_guard("choose a smaller crop or batch, or the device cpu"):
+            with device_memory_guard("a smaller crop or batch"):
                 self._run_epochs()
         except engine.StopTraining:
             if not self._checkpoint("best-loc").is_file():

@@ -113,7 +113,7 @@ class _Training:
         if self.validation.caution:
             self.on_event(Event("warning", stage=CLASSIFIER, message=self.validation.caution))
         try:
-            with device_memory_guard("choose a smaller batch or input_size, or the device cpu"):
+            with device_memory_guard("a smaller batch or input_size"):
                 self._run_stages()
                 self._learn_familiarity()
         except engine.StopTraining:

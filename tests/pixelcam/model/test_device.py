@@ -35,6 +35,39 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
         resolve_device(name)
 
 
-def test_running_out_of_memory_ends_with_advice():
-    with pytest.raises(DeviceError, match=r"out of memory; buy more\."), device_memory_guard("buy more"):
-        raise torch.OutOfMemoryError
+@pytest.mark.parametrize(
+    ("error", "smaller", "sentence"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory."), "",
+            "The device ran out of memory; choose the device cpu, or close other programs that use it.",
+        ),
+        (
+            RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)."), "a smaller crop",
+            "The device ran out of memory; choose a smaller crop, or the device cpu, or close other programs "
+            "that use it.",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "",
+            "The computer ran out of memory; close other programs.",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"), "a smaller crop",
+            "The computer ran out of memory; choose a smaller crop, or close other programs.",
+        ),
+    ],
+)  # fmt: skip
+def test_running_out_of_memory_ends_with_advice(error, smaller, sentence):
+    with pytest.raises(DeviceError) as caught, device_memory_guard(smaller):
+        raise error
+    assert str(caught.value) == sentence
+
+
+def test_pytorch_says_it_in_these_words_on_this_computer():
+    with pytest.raises(DeviceError, match="The computer ran out of memory"), device_memory_guard():
+        torch.empty(10**15)
+
+
+def test_another_error_passes():
+    with pytest.raises(RuntimeError, match="shapes"), device_memory_guard():
+        raise RuntimeError("shapes do not match")
