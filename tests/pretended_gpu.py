@@ -113,9 +113,8 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index=0: "pretended")
     monkeypatch.setattr(torch, "tensor", tensor)
-    monkeypatch.setattr(
-        torch, "inference_mode", torch.no_grad
-    )  # views of wrapped tensors cannot be made in it
+    # Views of wrapped tensors cannot be made in inference mode.
+    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
     overwritten = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:

@@ -73,8 +73,8 @@ def find_weights(given: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
-def train_command(cell: Cell, places: Places, device: str = "auto") -> list[str]:
-    """Return the `pixelcam train` of a cell."""
+def train_command(cell: Cell, places: Places) -> list[str]:
+    """Return the `pixelcam train` of a cell, on whichever device."""
     command = ["pixelcam", "train", "--dataset", cell.dataset, "--root", root_variable(cell.dataset)]
     command += ["--scheme", cell.scheme, "--fold", str(cell.fold), "--seed", str(cell.seed)]
     command += ["--encoder", cell.row.encoder]
@@ -82,11 +82,11 @@ def train_command(cell: Cell, places: Places, device: str = "auto") -> list[str]
         command += ["--weights", weights_variable(cell.row.encoder)]
     for name, value in sorted(cell.settings.items()):
         command += _option(name, value)
-    return [*command, *_on(device), "--out", f"{RUNS}/{cell.run}"]
+    return [*command, "--out", f"{RUNS}/{cell.run}"]
 
 
 def evaluate_command(
-    cell: Cell, selection: str, dataset: str, split: str, *, fold: int, scheme: str, device: str = "auto"
+    cell: Cell, selection: str, dataset: str, split: str, *, fold: int, scheme: str
 ) -> list[str]:
     """Return the `pixelcam evaluate` of a cell's checkpoint of one selection on one split of a data set."""
     command = ["pixelcam", "evaluate", "--dataset", dataset, "--root", root_variable(dataset)]
@@ -100,7 +100,7 @@ def evaluate_command(
         command += ["--threshold", "0.5"]  # the checkpoint's own was chosen on masks
     if cell.row.views != 1:
         command += ["--views", str(cell.row.views)]
-    return [*command, *_on(device), "--json", RESULT]
+    return [*command, "--json", RESULT]
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -111,10 +111,6 @@ def _option(name: str, value: Any) -> list[str]:
         # One word, for a list of numbers may begin with a minus.
         return [f"--{option}={','.join(str(each) for each in value)}"]
     return [f"--{option}", str(value)]
-
-
-def _on(device: str) -> list[str]:
-    return [] if device == "auto" else ["--device", device]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Bench:
     report
         Takes one line for a person.
     device
-        For training and evaluating.
+        For training and evaluating; no part of the written commands, as what is measured is the same on any.
     published
         Records of cells that were run elsewhere, and count as run here.
     """
@@ -87,7 +86,7 @@ class Bench:
         wanted, path = self._commands(cell), self._record_path(cell)
         if path.is_file():
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if _key(record["commands"]) == _key(wanted) and not self._outdated(cell, record):
+            if record["commands"] == wanted and not self._outdated(cell, record):
                 return record
         found = self.published.get(_key(wanted))
         if found is None or "failure" in found or self._outdated(cell, found):
@@ -128,7 +127,7 @@ class Bench:
             raise Failure(
                 f"no ImageNet weights of {cell.row.encoder} at hand: name a file by PIXELCAM_{variable}"
             )
-        command = commands.train_command(cell, self.places, self.device)
+        command = commands.train_command(cell, self.places)
         run = self.places.work / "runs" / cell.run
         finished = run / "benchmark.json"
         if finished.is_file():
@@ -185,7 +184,8 @@ class Bench:
     def _do(self, command: Sequence[str], result: Path | None = None) -> None:
         if result is not None:
             result.parent.mkdir(parents=True, exist_ok=True)
-        ending = self.execute(self.places.resolve(command, result))
+        device = [] if self.device == "auto" else ["--device", self.device]
+        ending = self.execute([*self.places.resolve(command, result), *device])
         if ending.code == 130:
             raise KeyboardInterrupt
         if ending.code:
@@ -200,7 +200,7 @@ class Bench:
         return text.replace(str(self.places.work), "$WORK")
 
     def _commands(self, cell: Cell) -> list[list[str]]:
-        train = commands.train_command(cell, self.places, self.device)
+        train = commands.train_command(cell, self.places)
         return [train, *(command for _, _, command in self._evaluations(cell))]
 
     def _evaluations(self, cell: Cell) -> Iterator[tuple[Target, str, list[str]]]:
@@ -208,7 +208,7 @@ class Bench:
             for selection in target.selections:
                 command = commands.evaluate_command(
                     cell, selection, target.dataset, target.split,
-                    fold=target.fold, scheme=target.scheme, device=self.device,
+                    fold=target.fold, scheme=target.scheme,
                 )  # fmt: skip
                 yield target, selection, command
 
@@ -239,13 +239,7 @@ def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(written: Sequence[Sequence[str]]) -> str:
-    """Return what tells cells apart: their commands, on whichever device."""
-    return json.dumps(
-        [
-            [part for before, part in pairwise(("", *command)) if "--device" not in (before, part)]
-            for command in written
-        ]
-    )
+    return json.dumps(written)
 
 
 def at_hand(target: Target, places: Places) -> bool:

@@ -210,13 +210,20 @@ def test_a_published_cell_counts_as_run_unless_its_commands_or_settings_were_oth
         return [bench.read(cell) for cell in cells]
 
     assert known(records) == records
-    on_a_gpu = Bench(elsewhere, fake, report=lambda line: None, device="cuda", published=records)
-    assert [on_a_gpu.read(cell) for cell in cells] == records, "the device is not what is measured"
     assert known([]) == [None] * len(cells)
     records[0]["commands"][0].append("--half")
     records[1]["trained"]["settings"]["rate_joint"] = 7.0
     records[2]["failure"] = "No."
     assert known(records) == [None] * 3 + records[3:]
+
+
+def test_the_device_is_told_to_the_commands_but_is_not_what_is_measured(plan, places, fake):
+    bench = Bench(places, fake, report=lambda line: None, device="cuda")
+    record = bench.run(plan.cells()[0])
+    assert len(fake.ran) > 1
+    assert all(each[-2:] == ["--device", "cuda"] for each in fake.ran)
+    assert not any("--device" in command for command in record["commands"])
+    assert Bench(places, fake, report=lambda line: None).read(plan.cells()[0]) == record
 
 
 def test_a_cell_that_was_run_here_by_other_defaults_is_run_anew(plan, places, fake):
