@@ -12,9 +12,10 @@ import typer
 from pixelcam.cli import options
 from pixelcam.cli.console import print_error, print_json, print_note
 from pixelcam.cli.failures import describe
-from pixelcam.cli.inputs import is_folder, list_folder, refuse_same_stems
+from pixelcam.cli.inputs import list_folder, refuse_same_stems
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import ConfigError, ImageError
+from pixelcam.listing import is_folder
 
 SEEDS_ENDING = ".seeds.json"
 

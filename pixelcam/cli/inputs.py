@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pixelcam.errors import ImageError, OutputError
-
-SUFFIXES = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".ndpi",
-        ".png",
-        ".scn",
-        ".svs",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".bif",
-        ".qptiff",
-    ]
-)
-OWN_ENDINGS = (".fg.ome.tif", ".fg.png", ".mask.png", ".seeds.png")
-"""Endings of files that PixelCAM itself writes, which are not images to look at."""
+from pixelcam.listing import is_folder, list_images
 
 
-def gather_images(paths: Iterable[Path]) -> list[Path]:
-    """Return the images that the paths name, in their order; a folder stands for the images right in it.
+def gather_images(paths: Iterable[Path], tell: Callable[[str], None] = lambda sentence: None) -> list[Path]:
+    """Return the images that the paths name, in their order; a folder stands for those in it and below it.
 
     A file is taken as it is, whatever its name, and whether it is there or not: opening it will tell.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    tell
+        Receives a sentence on what of a folder was passed over.
 
     Raises
     ------
@@ -42,7 +28,7 @@ def gather_images(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        for image in _images_in(path) if is_folder(path) else [path]:
+        for image in _images_in(path, tell) if is_folder(path) else [path]:
             found.setdefault(image.absolute(), image)
     return list(found.values())
 
@@ -61,11 +47,6 @@ def refuse_same_stems(images: Iterable[Path]) -> None:
             )
 
 
-def is_folder(path: Path) -> bool:
-    """Return whether a path is a folder; one that may not be looked at is none, and opening it will tell."""
-    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises where permission is missing
-
-
 def list_folder(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted.
 
@@ -80,15 +61,11 @@ def list_folder(folder: Path) -> list[Path]:
         raise ImageError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
-def _images_in(folder: Path) -> list[Path]:
-    images = [
-        path
-        for path in list_folder(folder)
-        if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and not path.name.lower().endswith(OWN_ENDINGS)
-        and os.path.isfile(path)  # noqa: PTH113 - as above
-    ]
-    if not images:
-        raise ImageError(f"There is no image in the folder {folder}.")
-    return images
+def _images_in(folder: Path, tell: Callable[[str], None]) -> tuple[Path, ...]:
+    listing = list_images(folder)
+    if not listing.images:
+        rest = f" {listing.passed_over}" if listing.passed else ""
+        raise ImageError(f"There is no image in the folder {folder} or below it.{rest}")
+    if listing.passed:
+        tell(listing.passed_over)
+    return listing.images

@@ -39,7 +39,7 @@ def localize(
     OUT/STEM.json (class probabilities and figures) for each image.
     An image that fails does not stop the others.
     """
-    paths = gather_images(images)
+    paths = gather_images(images, print_error)
     refuse_same_stems(paths)
     prepare_folder(out)
     import pixelcam

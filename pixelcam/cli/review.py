@@ -60,7 +60,7 @@ def new(
     """Make a project of images, which stay where they are; an existing one gets those it lacks."""
     from pixelcam.review import Project, is_project
 
-    paths = gather_images(images)
+    paths = gather_images(images, print_error)
     known = is_project(folder)
     if known and name:
         raise ConfigError(f"{folder} holds a project already, which keeps its name; leave --name out.")
