@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -17,6 +19,7 @@ from pixelcam.slides.pixels import (
     check_floats,
     cmyk_to_rgb,
     gray_to_rgb,
+    hides_all,
     on_white,
     to_uint8,
     white_of,
@@ -24,7 +27,7 @@ from pixelcam.slides.pixels import (
 )
 
 # These codecs give RGB, whatever the photometric tag says of the compressed data.
-_CODECS_TO_RGB = {
+CODECS_TO_RGB = {
     COMPRESSION.OJPEG,
     COMPRESSION.JPEG,
     COMPRESSION.JPEG_LOSSY,
@@ -34,7 +37,9 @@ _CODECS_TO_RGB = {
     COMPRESSION.JPEGXL,
     COMPRESSION.JPEGXL_DNG,
 }
-_GRAYS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+_OPACITIES = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
+GRAYS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+"""Photometric interpretations of one gray channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +53,17 @@ class Layout:
     colour
         What the first channels are.
     colours
-        How many channels are colour; one further channel is alpha.
+        How many channels are colour.
     alpha
-        How the colour was stored with its alpha; None without.
+        How the colour was stored with its alpha, which is the next channel; None without.
     white
         The value that stands for white (full ink for CMYK, opaque for alpha).
     palette
         (entries, 3) uint8 where `colour` is PALETTE.
     subject
         The file, for messages.
+    note
+        What was left out, for people, or "".
     """
 
     axes: str
@@ -66,40 +73,56 @@ class Layout:
     white: float
     palette: NDArray[np.uint8] | None
     subject: str
+    note: str = ""
 
     @classmethod
-    def of(cls, series: tifffile.TiffPageSeries, sample: NDArray[Any], subject: str) -> Layout:
-        """Read the layout from a series' tags, and the depth that no tag tells from a sample.
+    def of(
+        cls, series: tifffile.TiffPageSeries, axes: str, samples: Iterable[NDArray[Any]], subject: str
+    ) -> Layout:
+        """Read the layout from a series' tags, and what no tag tells from samples.
 
         Parameters
         ----------
         series
             The image.
-        sample
-            Pixels of it, in the stored axes; the whole, or a part of a coarse level.
+        axes
+            Those of one picture of it.
+        samples
+            Pixels of it, in these axes: the whole, or parts of a coarse level. The first gives the depth; all
+            are looked at where the first has no opacity at all.
         subject
             The file, for messages.
 
         Raises
         ------
         ImageError
-            A stack of planes, or channels that are no gray, RGB, RGBA, CMYK or palette image.
+            Channels that are no gray, RGB, RGBA, CMYK or palette image.
         """
         page = series.keyframe
-        channels = _count_channels(series, subject)
+        rest = iter(samples)
+        first = next(rest)
+        channels = _count_channels(axes, first.shape, subject)
         colour = _colour(page, channels, subject)
-        colours = {PHOTOMETRIC.RGB: 3, PHOTOMETRIC.YCBCR: 3, PHOTOMETRIC.SEPARATED: 4}.get(colour, 1)
+        colours = count_colours(colour)
         if channels not in (colours, colours + 1) or (colour == PHOTOMETRIC.SEPARATED and channels != 4):
             raise ImageError(f"{subject} has {channels} channels; gray, RGB or RGBA is needed.")
-        extras = tuple(page.extrasamples)
-        if channels == 2 and not (extras and extras[-1] in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)):
+        # The tag names every sample past the colours; who leaves it out means an opacity.
+        extra = page.extrasamples[-1] if page.extrasamples else None
+        if channels == 2 and extra not in _OPACITIES:
             raise ImageError(f"{subject} has 2 channels; gray, RGB or RGBA is needed.")
         alpha: Alpha | None = None
+        note = ""
         if channels > colours:
-            alpha = "premultiplied" if extras and extras[-1] == EXTRASAMPLE.ASSOCALPHA else "straight"
-        palette = _palette(page, subject) if colour == PHOTOMETRIC.PALETTE else None
-        pixels = channels_last(sample, series.axes)[..., :colours]
-        return cls(series.axes, colour, colours, alpha, _white(page, pixels, subject), palette, subject)
+            parts = (channels_last(part, axes)[..., colours] for part in chain([first], rest))
+            if extra not in (None, *_OPACITIES):
+                note = f"The channel past the colours of {subject} is no opacity by its own tags; left out."
+            elif all(map(hides_all, parts)):
+                note = f"The opacity of {subject} would hide all of it; left out."
+            else:
+                alpha = "premultiplied" if extra == EXTRASAMPLE.ASSOCALPHA else "straight"
+        palette = palette_of(page, subject) if colour == PHOTOMETRIC.PALETTE else None
+        pixels = channels_last(first, axes)[..., :colours]
+        return cls(axes, colour, colours, alpha, _white(page, pixels, subject), palette, subject, note)
 
     def to_rgb(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """Convert stored samples, in the axes of the layout, to (h, w, 3) RGB.
@@ -109,7 +132,7 @@ class Layout:
         ImageError
             Float samples that are NaN, infinite, or outside [0, 1].
         """
-        pixels = channels_last(pixels, self.axes)
+        pixels = channels_last(pixels, self.axes)[..., : self.colours + (self.alpha is not None)]
         if pixels.dtype.kind == "f":
             check_floats(pixels, self.subject)
         if self.palette is not None:
@@ -142,11 +165,16 @@ def channels_last(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     return np.moveaxis(pixels, 0, -1) if axes[0] in "SC" else pixels
 
 
-def _count_channels(series: tifffile.TiffPageSeries, subject: str) -> int:
-    if series.axes not in ("YX", "YXS", "SYX", "CYX"):
-        planes = prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS")
+def count_colours(colour: PHOTOMETRIC) -> int:
+    """Return how many channels a photometric interpretation has."""
+    return {PHOTOMETRIC.RGB: 3, PHOTOMETRIC.YCBCR: 3, PHOTOMETRIC.SEPARATED: 4}.get(colour, 1)
+
+
+def _count_channels(axes: str, shape: tuple[int, ...], subject: str) -> int:
+    if axes not in ("YX", "YXS", "SYX", "CYX"):
+        planes = prod(n for axis, n in zip(axes, shape, strict=True) if axis not in "YXS")
         raise ImageError(f"{subject} is a stack of {planes} planes; save the one that is meant as one image.")
-    return prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "SC")
+    return prod(n for axis, n in zip(axes, shape, strict=True) if axis in "SC")
 
 
 def _colour(page: tifffile.TiffPage, channels: int, subject: str) -> PHOTOMETRIC:
@@ -154,17 +182,17 @@ def _colour(page: tifffile.TiffPage, channels: int, subject: str) -> PHOTOMETRIC
     if page.compression == COMPRESSION.APERIO_JP2000_YCBC:
         return PHOTOMETRIC.YCBCR
     colour = PHOTOMETRIC(page.photometric)
-    if colour == PHOTOMETRIC.YCBCR and page.compression in _CODECS_TO_RGB:
+    if colour == PHOTOMETRIC.YCBCR and page.compression in CODECS_TO_RGB:
         return PHOTOMETRIC.RGB
     if colour == PHOTOMETRIC.MINISBLACK and channels == 3:
         # OME and ImageJ files may hold red, green and blue as three gray planes.
         return PHOTOMETRIC.RGB
-    if colour in (*_GRAYS, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.YCBCR):
+    if colour in (*GRAYS, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.YCBCR):
         return colour
     raise ImageError(f"{subject} stores its colours as {colour.name}, which cannot be read; save it as RGB.")
 
 
-def _palette(page: tifffile.TiffPage, subject: str) -> NDArray[np.uint8]:
+def palette_of(page: tifffile.TiffPage, subject: str) -> NDArray[np.uint8]:
     """Return the colour map as (entries, 3) uint8."""
     if page.colormap is None:
         raise ImageError(f"{subject} lacks its colour palette; save it as RGB.")

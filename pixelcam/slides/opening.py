@@ -7,16 +7,17 @@ from pathlib import Path
 
 from pixelcam.errors import ImageError
 from pixelcam.slides.photos import open_photo
-from pixelcam.slides.slide import Slide
+from pixelcam.slides.slide import LevelArray, Slide
 from pixelcam.slides.tiffs import open_tiff
 
 READABLE = "PNG, JPEG, WebP, BMP, GIF, JPEG 2000, TIFF, OME-TIFF or SVS"
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_SIZES = 4
 _DICOM = "{} is a DICOM slide, which is not supported yet; convert it to a TIFF, for example with QuPath."
 
 
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, series: int | None = None) -> Slide:
     """Open an image file; the format is told by its content, not by its name.
 
     PNG, JPEG, WebP, BMP, GIF and JPEG 2000 are read whole, up to 400 megapixels. TIFF, OME-TIFF, BigTIFF,
@@ -28,20 +29,71 @@ def open_slide(path: str | Path) -> Slide:
     The pixel size comes from OME metadata, Aperio's description, ImageJ's unit, or plausible TIFF resolution
     tags.
 
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Which picture of a file that holds several, such as scanned regions, planes of a stack or pictures of
+        an animation; numbered from 1. None takes the only or the largest one, and `Slide.notes` say so.
+
     Raises
     ------
     ImageError
-        The file is missing, a folder, unreadable, empty, truncated, damaged, no image, a DICOM slide, a stack
-        of planes, of unusual channels, or holds NaN.
+        The file is missing, a folder, unreadable, empty, truncated, damaged, no image, a DICOM slide, of
+        unusual channels, or holds NaN; it has no such picture, or is a stack or an animation and none is
+        chosen.
     """
     path = Path(path)
     start = _first_bytes(path)
     if start[128:132] == b"DICM":
         raise ImageError(_DICOM.format(path))
-    if start.startswith(_TIFF_STARTS):
-        levels, mpp = open_tiff(path)
-        return Slide(name=path.stem, path=path, levels=levels, mpp=mpp)
-    return Slide(name=path.stem, path=path, levels=(open_photo(path, READABLE),))
+    if is_tiff(start):
+        return _slide_of_tiff(path, series)
+    photo = open_photo(path, READABLE, series)
+    notes = []
+    if photo.count > 1 and series is None:
+        notes.append(
+            f"{path.name} holds {photo.count} pictures; the first is taken: choose another one by its number "
+            "(--series)."
+        )
+    if photo.hidden:
+        notes.append(f"The opacity of {path.name} would hide all of it; left out.")
+    return _named(path, (photo.pixels,), None, photo.series, photo.default, photo.count, notes)
+
+
+def _slide_of_tiff(path: Path, series: int | None) -> Slide:
+    found = open_tiff(path, series)
+    count, notes = len(found.sizes), []
+    if count > 1 and series is None:
+        sizes = [f"{width} x {height}" for width, height in found.sizes[:_MOST_SIZES]]
+        more = f" and {count - _MOST_SIZES} more" if count > _MOST_SIZES else ""
+        notes.append(
+            f"{path.name} holds {count} pictures ({', '.join(sizes)}{more}); number {found.series}, the "
+            "largest, is taken: choose another one by its number (--series)."
+        )
+    if found.note:
+        notes.append(found.note)
+    return _named(path, found.levels, found.mpp, found.series, found.default, count, notes)
+
+
+def _named(
+    path: Path,
+    levels: tuple[LevelArray, ...],
+    mpp: float | None,
+    series: int,
+    default: int,
+    count: int,
+    notes: list[str],
+) -> Slide:
+    """Return a slide whose name tells its picture where that is not the file's first choice."""
+    name = path.stem if series == default else f"{path.stem}.series{series}"
+    return Slide(name, path, levels, mpp, series, count, series == default, tuple(notes))
+
+
+def is_tiff(start: bytes) -> bool:
+    """Return whether a file that begins so is a TIFF or BigTIFF."""
+    return start.startswith(_TIFF_STARTS)
 
 
 def _first_bytes(path: Path) -> bytes:

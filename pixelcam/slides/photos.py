@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from pixelcam.errors import ImageError
-from pixelcam.slides.pixels import array_to_rgb, cmyk_to_rgb, on_white, to_uint8, white_of
+from pixelcam.errors import ImageError, PixelCAMError
+from pixelcam.slides.pixels import array_to_rgb, cmyk_to_rgb, hides_all, on_white, to_uint8, white_of
 
 MAX_PIXELS = 400_000_000
 """The largest image read whole: 20,000 x 20,000 pixels, 1.2 GB as RGB."""
@@ -32,11 +33,36 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_START = b"\xff\xd8"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # none that belongs to the coded picture
 _JPEG_END = 0xD9
+ORIENTATION = 0x0112
+"""The tag by which EXIF and TIFF say how an image is turned."""
 _pillow_lock = threading.Lock()
 
 
-def open_photo(path: Path, readable: str) -> NDArray[np.uint8]:
-    """Read a non-TIFF image as (h, w, 3) RGB.
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One picture of a file that is read whole.
+
+    Parameters
+    ----------
+    pixels
+        (h, w, 3) RGB.
+    series, count
+        Which picture of the file this is, from 1, of how many.
+    hidden
+        Whether the file's opacity would hide all of it, and was left out.
+    default
+        The picture that is taken where none is asked for, 0 for none.
+    """
+
+    pixels: NDArray[np.uint8]
+    series: int = 1
+    count: int = 1
+    hidden: bool = False
+    default: int = 1
+
+
+def open_photo(path: Path, readable: str, series: int | None = None) -> Photo:
+    """Read a picture of a non-TIFF image as (h, w, 3) RGB.
 
     Parameters
     ----------
@@ -44,11 +70,31 @@ def open_photo(path: Path, readable: str) -> NDArray[np.uint8]:
         The file.
     readable
         The formats that people may give, for the message about a file that is none of them.
+    series
+        Which picture of several, from 1; None for the only one, or the first of a phone's JPEG.
 
     Raises
     ------
     ImageError
-        The file is no image, truncated, damaged, larger than `MAX_PIXELS`, or an animation.
+        The file is no image, truncated, damaged, larger than `MAX_PIXELS`, has no such picture, or is an
+        animation of which none is chosen.
+    """
+    with opened_photo(path, readable) as (image, data):
+        count = getattr(image, "n_frames", 1)
+        _choose_frame(image, path, count, series)
+        image.load()
+        pixels, hidden = _to_rgb(image, data, str(path))
+        return Photo(pixels, series or 1, count, hidden, 1 if count == 1 or image.format == "MPO" else 0)
+
+
+@contextmanager
+def opened_photo(path: Path, readable: str) -> Iterator[tuple[Image.Image, bytes]]:
+    """Open a non-TIFF image whose size is checked, and give its bytes too; no pixel is decoded yet.
+
+    Raises
+    ------
+    ImageError
+        As for `open_photo`, also for what goes wrong inside of the block.
     """
     try:
         data = path.read_bytes()
@@ -60,13 +106,12 @@ def open_photo(path: Path, readable: str) -> NDArray[np.uint8]:
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 _check(image, path)
-                image.load()
-                return _to_rgb(image, data, str(path))
+                yield image, data
         except UnidentifiedImageError as error:
             if data.startswith((_PNG_START, _JPEG_START)):
                 raise ImageError(_damaged(path)) from error
             raise ImageError(f"{path} is not an image that can be read; give a {readable} file.") from error
-        except ImageError:
+        except PixelCAMError:
             raise
         except MemoryError as error:
             raise ImageError(f"{path} does not fit into memory; save it as a pyramidal TIFF.") from error
@@ -116,43 +161,62 @@ def _jpeg_ends(data: bytes) -> bool:
 
 
 def _check(image: Image.Image, path: Path) -> None:
-    """Refuse what is too large or is not one picture, before any pixel is decoded."""
+    """Refuse what is too large, before any pixel is decoded."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that "
             "are read whole; save it as a tiled, pyramidal TIFF."
         )
-    frames = getattr(image, "n_frames", 1)
-    # The further pictures of an MPO are previews and views of the first.
-    if frames > 1 and image.format != "MPO":
-        raise ImageError(f"{path} is an animation of {frames} pictures; save the one that is meant as a PNG.")
 
 
-def _to_rgb(image: Image.Image, data: bytes, subject: str) -> NDArray[np.uint8]:
-    """Convert a loaded Pillow image to (h, w, 3), upright."""
-    orientation = image.getexif().get(0x0112, 1)
-    if _is_deep_colour(data):
+def _choose_frame(image: Image.Image, path: Path, count: int, series: int | None) -> None:
+    # The further pictures of a phone's JPEG (MPO) are previews and views of the first.
+    if series is None and count > 1 and image.format != "MPO":
+        raise ImageError(
+            f"{path} is an animation of {count} pictures; choose one by its number, 1 to {count} (--series), "
+            "or save the one that is meant as a PNG."
+        )
+    if series is not None:
+        check_series(path, series, count)
+        image.seek(series - 1)
+
+
+def check_series(path: Path, series: int, count: int) -> None:
+    """Raise `ImageError` where a file of `count` pictures has none of the number `series`, from 1."""
+    if not 1 <= series <= count:
+        holds = "one picture, number 1" if count == 1 else f"{count} pictures, numbered from 1 to {count}"
+        raise ImageError(f"{path} has no picture {series}: it holds {holds}.")
+
+
+def _to_rgb(image: Image.Image, data: bytes, subject: str) -> tuple[NDArray[np.uint8], bool]:
+    """Convert a loaded Pillow image to (h, w, 3), upright; and tell whether its opacity hides all of it."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if is_deep_colour(data):
         # Pillow would keep the upper byte of each sample, which is black for 12 bits in 16.
-        return upright(_deep_to_rgb(imagecodecs.png_decode(data), subject), orientation)
+        deep = imagecodecs.png_decode(data)
+        hidden = deep.shape[-1] in (2, 4) and hides_all(deep[..., -1])
+        return upright(_deep_to_rgb(deep[..., :-1] if hidden else deep, subject), orientation), hidden
     if image.mode.startswith("I") or image.mode == "F":
-        return upright(array_to_rgb(np.asarray(image), subject), orientation)
+        return upright(array_to_rgb(np.asarray(image), subject), orientation), False
     image = ImageOps.exif_transpose(image)
     if image.mode == "CMYK":
-        return cmyk_to_rgb(np.asarray(image))
+        return cmyk_to_rgb(np.asarray(image)), False
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("RGBA"))
-        return np.ascontiguousarray(on_white(pixels[..., :3], pixels[..., 3]))
-    return np.array(image.convert("RGB"))
+        if hides_all(pixels[..., 3]):
+            return np.ascontiguousarray(pixels[..., :3]), True
+        return np.ascontiguousarray(on_white(pixels[..., :3], pixels[..., 3])), False
+    return np.array(image.convert("RGB")), False
 
 
-def _is_deep_colour(data: bytes) -> bool:
+def is_deep_colour(data: bytes) -> bool:
     """Tell whether `data` is a PNG of 16 bits a sample in more than one channel."""
     return data.startswith(_PNG_START) and data[24] == 16 and data[25] in (2, 4, 6)
 
 
 def _deep_to_rgb(pixels: NDArray[Any], subject: str) -> NDArray[np.uint8]:
-    """Convert (h, w, 2 | 3 | 4) uint16 to RGB."""
+    """Convert (h, w, 1 | 2 | 3 | 4) uint16 to RGB."""
     if pixels.shape[-1] != 2:
         return array_to_rgb(pixels, subject)
     gray = to_uint8(pixels[..., :1], white_of(pixels[..., :1], subject))

@@ -84,6 +84,14 @@ def to_uint8(pixels: NDArray[Any], white: float) -> NDArray[np.uint8]:
     return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
+def hides_all(alpha: NDArray[Any]) -> bool:
+    """Tell whether an opacity would hide the whole picture: then it is none, but an empty or another channel.
+
+    Values up to 2 of integers, and up to a hundredth of decimals, show nothing to anybody.
+    """
+    return bool(alpha.size) and bool(alpha.max() <= {"b": 0, "f": 0.01}.get(alpha.dtype.kind, 2))
+
+
 def on_white(
     colour: NDArray[np.uint8], alpha: NDArray[np.uint8], kind: Alpha = "straight"
 ) -> NDArray[np.uint8]:
@@ -155,5 +163,6 @@ def array_to_rgb(array: NDArray[Any], subject: str) -> NDArray[np.uint8]:
     if channels == 4:
         # Opacity may use the whole range of its type where a camera's colour uses 12 bits of it.
         alpha = array[..., 3]
-        pixels = on_white(pixels, to_uint8(alpha, white_of(alpha, subject)))
+        if not hides_all(alpha):
+            pixels = on_white(pixels, to_uint8(alpha, white_of(alpha, subject)))
     return np.ascontiguousarray(pixels if channels >= 3 else gray_to_rgb(pixels))

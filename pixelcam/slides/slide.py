@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,12 @@ class Slide:
         of the program refers to.
     mpp
         Micrometres per pixel of level 0, or None where the file does not say.
+    series, pictures
+        Which picture of the file this is, from 1, of how many.
+    first_choice
+        Whether it is the picture that the file gives where none is asked for.
+    notes
+        Sentences for people on what of the file was passed over.
 
     Raises
     ------
@@ -65,6 +72,10 @@ class Slide:
     path: Path | None
     levels: tuple[LevelArray, ...]
     mpp: float | None = None
+    series: int = 1
+    pictures: int = 1
+    first_choice: bool = True
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mpp is not None and not (math.isfinite(self.mpp) and self.mpp > 0):
@@ -91,13 +102,17 @@ class Slide:
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes, or of shape and pixels where there is no file; computed once, in hex.
 
+        A picture that is not the file's first choice has its number before it, as in ``s2-``, so that what is
+        kept of it stays apart; `series_of` reads it.
+
         Raises
         ------
         ImageError
             The file is gone or can no longer be read.
         """
         if self.path is not None:
-            return hash_file(self.path)
+            digest_of_file = hash_file(self.path)
+            return digest_of_file if self.first_choice else f"s{self.series}-{digest_of_file}"
         pixels = self.read()
         digest = hashlib.sha256(f"{pixels.shape}".encode())
         digest.update(pixels.data)
@@ -154,6 +169,23 @@ class Slide:
         """
         rgb = array_to_rgb(np.asarray(array), name)
         return cls(name=name, path=None if path is None else Path(path), levels=(rgb,), mpp=mpp)
+
+
+def series_of(fingerprint: str) -> int | None:
+    """Return which picture of its file a fingerprint is of, from 1; None for the file's first choice."""
+    match = re.fullmatch(r"s(\d{1,9})-.*", fingerprint)
+    return int(match.group(1)) if match else None
+
+
+def is_file_of(path: str | Path, fingerprint: str) -> bool:
+    """Return whether a file is, byte for byte, the one that an image of this fingerprint is in.
+
+    Raises
+    ------
+    ImageError
+        The file is missing or cannot be read.
+    """
+    return hash_file(path) == fingerprint.rpartition("-")[2]
 
 
 def hash_file(path: str | Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import operator
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import zarr
 from numpy.typing import NDArray
 
 from pixelcam.errors import ImageError
-from pixelcam.slides.layout import Layout
-from pixelcam.slides.photos import MAX_PIXELS, upright
+from pixelcam.slides.layout import GRAYS, Layout
+from pixelcam.slides.photos import MAX_PIXELS, check_series, upright
 from pixelcam.slides.pixel_size import pixel_size
 from pixelcam.slides.slide import LevelArray
 from pixelcam.slides.tiff_structure import is_complete
@@ -26,64 +27,179 @@ EAGER_PIXELS = 64_000_000
 """A single level up to this size is read at once: 192 MB as RGB."""
 
 _SAMPLE = 4096
-_ASIDE = {"label", "macro", "thumbnail", "overview", "label image", "macro image"}
+_ASIDE = {"label", "macro", "thumbnail", "overview", "label image", "macro image", "map"}
 
 # tifffile logs what it forgives, which Python prints on stderr; refusals are ours to word.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def open_tiff(path: Path) -> tuple[tuple[LevelArray, ...], float | None]:
-    """Open a TIFF file.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture of a TIFF file: a series, or one plane of a series that is a stack.
 
-    Returns
-    -------
+    Parameters
+    ----------
+    series
+        tifffile's.
+    plane
+        Place along the axes that stand before those of one picture; () where there are none.
+    """
+
+    series: tifffile.TiffPageSeries
+    plane: tuple[int, ...] = ()
+
+    @property
+    def axes(self) -> str:
+        """Tifffile's letters of the picture's own axes."""
+        return self.series.axes[len(self.plane) :]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        sizes = dict(zip(self.series.axes, self.series.shape, strict=True))
+        return int(sizes.get("X", 1)), int(sizes.get("Y", 1))
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedTiff:
+    """What `open_tiff` gives.
+
+    Parameters
+    ----------
     levels
         From the finest to the coarsest, (h, w, 3) uint8 RGB; numpy where small, read on demand otherwise.
     mpp
         Micrometres per pixel of level 0, or None.
+    series, default
+        Which picture of the file this is, from 1, and which is taken where none is asked for, 0 for none.
+    sizes
+        Width and height of every picture of the file.
+    note
+        What of the picture's own channels was left out, or "".
+    """
+
+    levels: tuple[LevelArray, ...]
+    mpp: float | None
+    series: int
+    default: int
+    sizes: tuple[tuple[int, int], ...]
+    note: str
+
+
+def open_tiff(path: Path, series: int | None = None) -> OpenedTiff:
+    """Open a picture of a TIFF file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Which picture, from 1; None for the largest.
 
     Raises
     ------
     ImageError
-        The file is truncated or damaged, a stack of planes, of unusual channels, or holds NaN.
+        The file is truncated or damaged, has no such picture, is a stack of planes of which none is chosen,
+        of unusual channels, or holds NaN.
+    """
+    with opened_tiff(path) as (tiff, close):
+        with _worded(path):
+            pictures = pictures_of(tiff, path)
+            default = _default(pictures)
+            number = _chosen(pictures, default, series, path)
+            picture = pictures[number - 1]
+            _check_complete(tiff, picture.series, path)
+            mpp = pixel_size(tiff, picture.series)
+        levels, note = _levels(tiff, picture, path)
+        if isinstance(levels[0], np.ndarray):
+            close()
+        sizes = tuple(one.size for one in pictures)
+        return OpenedTiff(levels, mpp, number, default, sizes, note)
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Callable[[], object]]]:
+    """Open a TIFF file, and give what closes it before the last reference to it is gone; errors close it.
+
+    Raises
+    ------
+    ImageError
+        The file is no TIFF that can be read.
     """
     with _worded(path):
         tiff = tifffile.TiffFile(path)
     close = weakref.finalize(tiff, lambda handle: handle.close(), tiff.filehandle)
     try:
-        with _worded(path):
-            series = _main_series(tiff, path)
-            _check_complete(tiff, series, path)
-            mpp = pixel_size(tiff, series)
-        return _levels(tiff, series, path), mpp
+        yield tiff, close
     except BaseException:
         close()
         raise
 
 
-def _main_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
-    """Return the largest image that is no label, macro or thumbnail."""
-    named = [series for series in tiff.series if series.name.strip().lower() not in _ASIDE]
-    if not named:
-        raise ImageError(_damaged(path))
-    return max(named, key=_area)
+def pictures_of(tiff: tifffile.TiffFile, path: Path) -> list[Picture]:
+    """Return the pictures of a file, each plane for itself, without label, macro, thumbnail and small copies.
+
+    Raises
+    ------
+    ImageError
+        There is none, or all are empty.
+    """
+    scenes = [series for index, series in enumerate(tiff.series) if not _is_aside(series, index)]
+    pictures = [Picture(series, plane) for series in scenes for plane in _planes(series)]
+    if not pictures:
+        raise ImageError(damaged(path))
+    if not all(all(one.size) for one in pictures):
+        raise ImageError(f"{path} is empty: its width or height is 0; save the image again.")
+    return pictures
 
 
-def _area(series: tifffile.TiffPageSeries) -> int:
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    return int(sizes.get("Y", 1)) * int(sizes.get("X", 1))
+def _is_aside(series: tifffile.TiffPageSeries, index: int) -> bool:
+    kind = int(series.keyframe.subfiletype)
+    reduced_or_mask = bool(kind & 0b101) and index > 0
+    return series.name.strip().lower() in _ASIDE or reduced_or_mask
 
 
-def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> tuple[LevelArray, ...]:
-    page = series.keyframe
+def _planes(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, ...]]:
+    """Yield the place of each picture in a series: channels that are no colours are pictures too."""
+    axes, shape = series.axes, series.shape
+    own = next((tail for tail in ("YXS", "SYX", "YX") if axes.endswith(tail)), axes)
+    if axes == "CYX" and (shape[0] == 3 or series.keyframe.photometric not in GRAYS):
+        own = axes
+    yield from np.ndindex(*shape[: len(axes) - len(own)])
+
+
+def _default(pictures: list[Picture]) -> int:
+    """Return the number of the largest picture, from 1; 0 where it is one plane of several."""
+    largest = max(pictures, key=lambda one: one.size[0] * one.size[1])
+    siblings = sum(one.series is largest.series for one in pictures)
+    return pictures.index(largest) + 1 if siblings == 1 else 0
+
+
+def _chosen(pictures: list[Picture], default: int, series: int | None, path: Path) -> int:
+    if series is not None:
+        check_series(path, series, len(pictures))
+        return series
+    if default:
+        return default
+    largest = max(pictures, key=lambda one: one.size[0] * one.size[1]).series
+    numbers = [number for number, one in enumerate(pictures, start=1) if one.series is largest]
+    what = f"has {len(numbers)} channels" if largest.axes == "CYX" else f"is a stack of {len(numbers)} planes"
+    raise ImageError(
+        f"{path} {what}; choose one by its number, {numbers[0]} to {numbers[-1]} (--series), "
+        "or save the one that is meant as one image."
+    )
+
+
+def _levels(tiff: tifffile.TiffFile, picture: Picture, path: Path) -> tuple[tuple[LevelArray, ...], str]:
+    """Return the levels of a picture, and what of its channels was left out."""
+    series, plane, page = picture.series, picture.plane, picture.series.keyframe
     orientation = int(page.tags.valueof("Orientation", 1))
-    if len(series.levels) == 1 and _area(series) <= EAGER_PIXELS:
+    width, height = picture.size
+    if len(series.levels) == 1 and width * height <= EAGER_PIXELS:
         with _worded(path):
-            sparse = any(page is not None and 0 in page.databytecounts for page in series.pages)
-            pixels = np.asarray(_zarr_level(series, 0)[...] if sparse else series.asarray())
-        layout = Layout.of(series, pixels, str(path))
-        tiff.close()
-        return (upright(layout.to_rgb(pixels), orientation),)
+            pixels = read_whole(picture)
+        layout = Layout.of(series, picture.axes, [pixels], str(path))
+        return (upright(layout.to_rgb(pixels), orientation),), layout.note
     if orientation != 1:
         raise ImageError(f"{path} is stored turned or mirrored, and too large to turn; save it upright.")
     segment = page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
@@ -91,10 +207,34 @@ def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
         raise ImageError(f"{path} is too large to be read in one piece; save it as a tiled, pyramidal TIFF.")
     with _worded(path):
         arrays = [_zarr_level(series, level) for level in range(len(series.levels))]
-        middle = tuple(slice(max(0, (n - _SAMPLE) // 2), (n + _SAMPLE) // 2) for n in arrays[-1].shape)
-        sample = np.asarray(arrays[-1][middle])
-    layout = Layout.of(series, sample, str(path))
-    return tuple(TiffLevel(tiff, array, layout, path) for array in arrays)
+        layout = Layout.of(series, picture.axes, _samples(arrays[-1], picture), str(path))
+    return tuple(TiffLevel(tiff, array, layout, path, plane) for array in arrays), layout.note
+
+
+def read_whole(picture: Picture) -> NDArray[Any]:
+    """Return the stored samples of a picture at its finest level, in its own axes; white where left out."""
+    series, plane = picture.series, picture.plane
+    sparse = any(page is not None and 0 in page.databytecounts for page in series.pages)
+    if sparse or plane:
+        return np.asarray(_zarr_level(series, 0)[plane or ...])
+    return np.asarray(series.asarray())
+
+
+def _samples(array: zarr.Array[Any], picture: Picture) -> Iterator[NDArray[Any]]:
+    """Yield parts of a picture's level: its middle, and then some from all over it."""
+    shape = array.shape[len(picture.plane) :]
+    middle = [slice(max(0, (n - _SAMPLE) // 2), (n + _SAMPLE) // 2) for n in shape]
+    yield np.asarray(array[_place(picture.plane, middle)])
+    if any(part.stop - part.start < n for part, n in zip(middle, shape, strict=True)):
+        for row, column in np.ndindex(5, 5):
+            places = {"Y": row, "X": column}
+            starts = [n * places.get(axis, 0) // 5 for axis, n in zip(picture.axes, shape, strict=True)]
+            yield np.asarray(array[_place(picture.plane, [slice(at, at + 512) for at in starts])])
+
+
+def _place(plane: tuple[int, ...], window: Iterable[slice]) -> tuple[int | slice, ...]:
+    """Return the index of a window of one plane."""
+    return (*plane, *window)
 
 
 def _zarr_level(series: tifffile.TiffPageSeries, level: int) -> zarr.Array[Any]:
@@ -117,12 +257,20 @@ class TiffLevel:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, tiff: tifffile.TiffFile, array: zarr.Array[Any], layout: Layout, path: Path) -> None:
+    def __init__(
+        self,
+        tiff: tifffile.TiffFile,
+        array: zarr.Array[Any],
+        layout: Layout,
+        path: Path,
+        plane: tuple[int, ...] = (),
+    ) -> None:
         self._tiff = tiff
         self._array = array
         self._layout = layout
         self._path = path
-        sizes = dict(zip(layout.axes, array.shape, strict=True))
+        self._plane = plane
+        sizes = dict(zip(layout.axes, array.shape[len(plane) :], strict=True))
         self.shape = (int(sizes["Y"]), int(sizes["X"]), 3)
 
     @property
@@ -152,10 +300,9 @@ class TiffLevel:
                 (max(0, rows.stop - rows.start), max(0, columns.stop - columns.start), 3), np.uint8
             )
         windows = {"Y": rows, "X": columns}
+        window = [windows.get(axis, slice(None)) for axis in self._layout.axes]
         with _worded(self._path):
-            pixels = np.asarray(
-                self._array[tuple(windows.get(axis, slice(None)) for axis in self._layout.axes)]
-            )
+            pixels = np.asarray(self._array[_place(self._plane, window)])
         return self._layout.to_rgb(pixels)
 
 
@@ -179,13 +326,13 @@ def _check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
     if not tiff.is_ndpi:
         with path.open("rb") as file:
             if not is_complete(file, size):
-                raise ImageError(_damaged(path))
+                raise ImageError(damaged(path))
     for page in tiff.pages:
         _check_ends(page, size, path)
     for level in series.levels:
         for part in level.pages:
             if part is None or not _is_written(part):
-                raise ImageError(_damaged(path))
+                raise ImageError(damaged(path))
             _check_ends(part, size, path)
 
 
@@ -193,7 +340,7 @@ def _check_ends(page: tifffile.TiffPage | tifffile.TiffFrame, size: int, path: P
     """Refuse a page one of whose tiles or strips lies beyond the end of the file."""
     offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
     if len(offsets) != len(counts):
-        raise ImageError(_damaged(path))
+        raise ImageError(damaged(path))
     late = offsets + counts > size
     if late.any():
         piece = f"{'tile' if _is_tiled(page) else 'strip'} {late.argmax()}"
@@ -210,7 +357,8 @@ def _is_tiled(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
     return page.keyframe is not None and page.keyframe.is_tiled
 
 
-def _damaged(path: Path) -> str:
+def damaged(path: Path) -> str:
+    """Return the sentence on a file that ends early or holds what it must not."""
     return f"{path} is truncated or damaged; copy it again from its source."
 
 
@@ -230,4 +378,4 @@ def _worded(path: Path) -> Iterator[None]:
             f"{path} is stored in a way that cannot be read; save it as a plain RGB TIFF."
         ) from error
     except Exception as error:
-        raise ImageError(_damaged(path)) from error
+        raise ImageError(damaged(path)) from error

@@ -91,7 +91,7 @@ def test_cmyk(write):
 
 @pytest.mark.parametrize(
     ("kind", "stored", "seen"),
-    [("unassalpha", 100, 178), ("assocalpha", 50, 178), ("unspecified", 100, 178)],
+    [("unassalpha", 100, 178), ("assocalpha", 50, 178)],
 )
 def test_transparency_is_laid_on_white(write, kind, stored, seen):
     pixels = np.full((4, 4, 4), stored, np.uint8)
