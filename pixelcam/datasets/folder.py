@@ -12,9 +12,10 @@ import yaml
 
 from pixelcam.datasets.base import Dataset, Sample
 from pixelcam.datasets.labelled import LABELS_FILE, read_label_table, table_parts
-from pixelcam.datasets.reading import IMAGE_SUFFIXES, image_size
+from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import pick_masked, split_by_name
 from pixelcam.errors import DatasetError, NoMasksError
+from pixelcam.slides.labels import picture_size
 
 VALPX_PER_CLASS = 5
 MASK_ENDING = "_mask"
@@ -94,7 +95,7 @@ def open_folder(root: Path, split: str, fold: int) -> Dataset:
             f"as masks/{'<path of the image>' if table else '<class>/<stem>'}.png."
         )
     for sample in samples:
-        image_size(sample.image)
+        picture_size(sample.image)
     return Dataset(
         "folder",
         classes,

@@ -13,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from pixelcam.datasets.base import Sample
 from pixelcam.errors import DatasetError, ImageError
 from pixelcam.slides import open_slide
+from pixelcam.slides.labels import picture_size, read_mask
+from pixelcam.slides.photos import PHOTO_FORMATS
 
 IGNORE = 255
 """Mask value of pixels that count neither as foreground nor as background."""
@@ -80,7 +82,7 @@ def load_mask(sample: Sample, size: int | tuple[int, int] | None = None) -> NDAr
     if sample.mask is None:
         if not sample.regionless:
             raise DatasetError(f"{sample.name} has no mask: only images with masks can be measured by pixel.")
-        return np.zeros(image_size(sample.image)[::-1] if size is None else _sides(size), np.uint8)
+        return np.zeros(picture_size(sample.image)[::-1] if size is None else _sides(size), np.uint8)
     if sample.image.is_file():
         _refuse_other_shape(sample.image, sample.mask)
     mask = _read_nonzero(sample.mask, size).astype(np.uint8)
@@ -127,34 +129,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) from the header of an image file, turned as it is to be shown.
-
-    Raises
-    ------
-    ImageError
-        The file is missing, unreadable or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _image_error(path, error) from error
-
-
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
 def _read_nonzero(path: Path, size: int | tuple[int, int] | None) -> NDArray[np.bool_]:
-    try:
-        with Image.open(path) as mask:
-            plain = {"P": "RGB", "RGBA": "RGB", "CMYK": "RGB", "LA": "L", "PA": "RGB"}.get(mask.mode)
-            channels = np.asarray(mask if plain is None else mask.convert(plain))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _image_error(path, error) from error
-    nonzero: NDArray[np.bool_] = (channels != 0).any(axis=2) if channels.ndim == 3 else channels != 0
+    nonzero = read_mask(path)
     if size is None:
         return nonzero
     rows, columns = map(_nearest, nonzero.shape, _sides(size))
@@ -163,7 +143,7 @@ def _read_nonzero(path: Path, size: int | tuple[int, int] | None) -> NDArray[np.
 
 def _refuse_other_shape(image: Path, mask: Path) -> None:
     """Raise `DatasetError` where a mask is of another shape than its image; it may be of another size."""
-    (width, height), (mask_width, mask_height) = image_size(image), image_size(mask)
+    (width, height), (mask_width, mask_height) = picture_size(image), picture_size(mask)
     if abs(width * mask_height - height * mask_width) > _SAME_SHAPE * max(width, height) * mask_height:
         raise DatasetError(
             f"{mask} is {mask_width} x {mask_height} pixels, but its image {width} x {height}: it is turned, "
@@ -178,7 +158,7 @@ def _nearest(length: int, size: int) -> NDArray[np.intp]:
 
 def _open_rgb(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=[*PHOTO_FORMATS, "TIFF"]) as image:
             plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
             plain = plain and getattr(image, "n_frames", 1) == 1 and not _has_more_channels(image)
             if plain and image.getexif().get(_EXIF_ORIENTATION, 1) == 1:

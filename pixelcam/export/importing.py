@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
-from pixelcam.errors import SeedsError
+from pixelcam.errors import ImageError, SeedsError
 from pixelcam.events import Event
 from pixelcam.export.annotations import Annotation, read_annotations
 from pixelcam.export.areas import grid_ring
@@ -20,7 +18,7 @@ from pixelcam.export.ngff import MARKER, read_label_zarr
 from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
 from pixelcam.seeds.grid import SeedGrid, seed_grid
 from pixelcam.slides import Slide
-from pixelcam.slides.photos import pillow_as_needed
+from pixelcam.slides.labels import read_label_image
 
 KINDS: Mapping[str, int] = {"foreground": FOREGROUND, "background": BACKGROUND, "ignore": UNLABELLED}
 """What a class or a value can mean."""
@@ -169,20 +167,25 @@ def _load(path: Path) -> tuple[NDArray[Any], str]:
 
 
 def _load_file(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() == ".npz":
+        return _load_arrays(path)
     try:
-        if path.suffix.lower() == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return np.asarray(arrays["labels"])
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return np.asarray(tifffile.imread(path))
-        with pillow_as_needed(), Image.open(path) as image:
-            return np.array(image)
+        found = read_label_image(path)
+    except ImageError as error:
+        raise SeedsError(str(error)) from error
+    if found.lossy:
+        raise SeedsError(f"{path} is stored in a way that blurs labels; save them as a PNG or TIFF.")
+    return found.values
+
+
+def _load_arrays(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return np.asarray(arrays["labels"])
     except OSError as error:
-        if error.errno is None:
-            raise SeedsError(f"{path} is damaged or no label image; export the labels again.") from error
         reason = (error.strerror or str(error)).lower()
         raise SeedsError(f"{path} cannot be read: {reason}; check the path.") from error
-    except Exception as error:  # the decoders raise whatever they stumble over
+    except Exception as error:  # whatever numpy and zlib stumble over
         raise SeedsError(f"{path} is damaged or no label image; export the labels again.") from error
 
 

@@ -45,7 +45,7 @@ def open_slide(path: str | Path, series: int | None = None) -> Slide:
         chosen.
     """
     path = Path(path)
-    start = _first_bytes(path)
+    start = first_bytes(path)
     if start[128:132] == b"DICM":
         raise ImageError(_DICOM.format(path))
     if is_tiff(start):
@@ -96,7 +96,7 @@ def is_tiff(start: bytes) -> bool:
     return start.startswith(_TIFF_STARTS)
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """Return the beginning of a regular, readable, non-empty file."""
     try:
         status = path.stat()

@@ -25,9 +25,10 @@ MAX_PIXELS = 400_000_000
 
 # Named, so that Pillow tries no format that runs an outside program, as EPS does.
 Image.init()
-_FORMATS: list[str] = [
+PHOTO_FORMATS: list[str] = [
     name for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM") if name in Image.OPEN
 ]
+"""Pillow's names of the formats that are read, without TIFF."""
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_START = b"\xff\xd8"
@@ -104,7 +105,7 @@ def opened_photo(path: Path, readable: str) -> Iterator[tuple[Image.Image, bytes
         raise ImageError(_damaged(path))
     with pillow_as_needed():
         try:
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as image:
                 _check(image, path)
                 yield image, data
         except UnidentifiedImageError as error:
@@ -223,8 +224,8 @@ def _deep_to_rgb(pixels: NDArray[Any], subject: str) -> NDArray[np.uint8]:
     return np.repeat(on_white(gray, to_uint8(pixels[..., 1], 65535.0)), 3, axis=-1)
 
 
-def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn (h, w, c) pixels as the EXIF or TIFF orientation tag (1 to 8) says."""
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn (h, w) or (h, w, c) pixels as the EXIF or TIFF orientation tag (1 to 8) says."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -103,12 +103,12 @@ def open_tiff(path: Path, series: int | None = None) -> OpenedTiff:
         of unusual channels, or holds NaN.
     """
     with opened_tiff(path) as (tiff, close):
-        with _worded(path):
+        with worded(path):
             pictures = pictures_of(tiff, path)
             default = _default(pictures)
             number = _chosen(pictures, default, series, path)
             picture = pictures[number - 1]
-            _check_complete(tiff, picture.series, path)
+            check_complete(tiff, picture.series, path)
             mpp = pixel_size(tiff, picture.series)
         levels, note = _levels(tiff, picture, path)
         if isinstance(levels[0], np.ndarray):
@@ -126,7 +126,7 @@ def opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Callable[[], ob
     ImageError
         The file is no TIFF that can be read.
     """
-    with _worded(path):
+    with worded(path):
         tiff = tifffile.TiffFile(path)
     close = weakref.finalize(tiff, lambda handle: handle.close(), tiff.filehandle)
     try:
@@ -196,7 +196,7 @@ def _levels(tiff: tifffile.TiffFile, picture: Picture, path: Path) -> tuple[tupl
     orientation = int(page.tags.valueof("Orientation", 1))
     width, height = picture.size
     if len(series.levels) == 1 and width * height <= EAGER_PIXELS:
-        with _worded(path):
+        with worded(path):
             pixels = read_whole(picture)
         layout = Layout.of(series, picture.axes, [pixels], str(path))
         return (upright(layout.to_rgb(pixels), orientation),), layout.note
@@ -205,7 +205,7 @@ def _levels(tiff: tifffile.TiffFile, picture: Picture, path: Path) -> tuple[tupl
     segment = page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
     if min(segment, page.imagelength * page.imagewidth) > MAX_PIXELS:
         raise ImageError(f"{path} is too large to be read in one piece; save it as a tiled, pyramidal TIFF.")
-    with _worded(path):
+    with worded(path):
         arrays = [_zarr_level(series, level) for level in range(len(series.levels))]
         layout = Layout.of(series, picture.axes, _samples(arrays[-1], picture), str(path))
     return tuple(TiffLevel(tiff, array, layout, path, plane) for array in arrays), layout.note
@@ -301,7 +301,7 @@ class TiffLevel:
             )
         windows = {"Y": rows, "X": columns}
         window = [windows.get(axis, slice(None)) for axis in self._layout.axes]
-        with _worded(self._path):
+        with worded(self._path):
             pixels = np.asarray(self._array[_place(self._plane, window)])
         return self._layout.to_rgb(pixels)
 
@@ -319,7 +319,7 @@ def _window(part: Any, size: int) -> tuple[slice, int | slice]:
     return slice(index, index + 1), 0
 
 
-def _check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+def check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
     """Refuse a file that ends before its pages or pixels do; decoders would give fewer levels, or gray."""
     size = tiff.filehandle.size
     # NDPI stretches classic TIFF past 4 GB in a way of its own.
@@ -363,7 +363,7 @@ def damaged(path: Path) -> str:
 
 
 @contextmanager
-def _worded(path: Path) -> Iterator[None]:
+def worded(path: Path) -> Iterator[None]:
     """Turn whatever tifffile, zarr and the codecs stumble over into one sentence."""
     try:
         yield

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pixelcam.datasets import Dataset
-from pixelcam.datasets.reading import image_size
 from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.export.atomic import write_text
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
 from pixelcam.model.weights import read_weights
+from pixelcam.slides.labels import picture_size
 from pixelcam.teachers.maps import EIGEN
 from pixelcam.training.augment import AUGMENTATIONS
 from pixelcam.training.settings import FinetuneSettings, TrainSettings, default_levels
@@ -138,7 +138,7 @@ def _working_mpp(settings: TrainSettings, dataset: Dataset, view: int) -> float 
     if mpp is None:
         return None
     sides = [
-        math.sqrt(width * height) for width, height in (image_size(each.image) for each in dataset.samples)
+        math.sqrt(width * height) for width, height in (picture_size(each.image) for each in dataset.samples)
     ]
     crop = sum(AUGMENTATIONS[settings.augment].scale) / 2
     return mpp * sum(sides) / len(sides) * crop / view
