@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelcam.errors import CancelledError, ConfigError, ImageError
-from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+from pixelcam.errors import ConfigError, ImageError
+from pixelcam.events import Event, EventSink, StopCheck, ignore_events, never_stop
+from pixelcam.localize.interruption import heed, interruptible
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.tiles import Tile, plan_tiles
 from pixelcam.localize.working import WorkingImage
@@ -115,7 +117,7 @@ class Localizer:
         on_event
             Receives one "step" event a tile.
         should_stop
-            Asked before each tile.
+            Asked before each tile, each layer of the network, and each strip of the map.
 
         Raises
         ------
@@ -127,7 +129,8 @@ class Localizer:
         seen = self.run_tiles(working, self.plan_tiles(working), on_event, should_stop)
         stride = self.network.pixel_head.stride
         ratio = (working.shape[0] / slide.height / stride, working.shape[1] / slide.width / stride)
-        resize_map(seen.grid, foreground.shape, ratio, torch.from_numpy(foreground)).clamp_(0, 1)
+        out = torch.from_numpy(foreground)
+        resize_map(seen.grid, foreground.shape, ratio, out, partial(heed, should_stop)).clamp_(0, 1)
         probabilities = class_probabilities(seen.logits, self.card.multi_label)
         familiarity = None
         if self.network.familiarity is not None:
@@ -192,9 +195,10 @@ class Localizer:
         means, cells = torch.zeros(self.network.measured, dtype=torch.float64), 0
         on_event(Event("started", stage="localize", total=len(tiles)))
         for index, tile in enumerate(tiles):
-            if should_stop() is not Stop.NO:
-                raise CancelledError
-            part, own = self._run_tile(working.read(tile), tile)
+            heed(should_stop)
+            pixels = working.read(tile, should_stop=should_stop)
+            with interruptible(self.network, should_stop):
+                part, own = self._run_tile(pixels, tile)
             there, here = tile.cells(stride)
             grid[there] = foreground_probability(part.pixel_logits)[0][here]
             means += own * part.means[0]

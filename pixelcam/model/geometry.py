@@ -10,6 +10,7 @@ at most 1.5 pixels off the plain grid at any level.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -66,7 +67,11 @@ def move_to_grid(maps: Tensor, source: Grid, target: Grid, size: tuple[int, int]
 
 
 def resize_map(
-    values: Tensor, size: tuple[int, int], ratio: tuple[float, float], out: Tensor | None = None
+    values: Tensor,
+    size: tuple[int, int],
+    ratio: tuple[float, float],
+    out: Tensor | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Interpolate one large plain map (h, w) to another size, without dense matrices.
 
@@ -80,6 +85,8 @@ def resize_map(
         Source cells per result pixel, vertically and horizontally; the two grids share their upper left edge.
     out
         Where to write the result, of that size; a new tensor where None.
+    look
+        Called before each strip of it; what it raises ends the work.
     """
     out = values.new_empty(size) if out is None else out
     rows, columns = (
@@ -88,6 +95,7 @@ def resize_map(
     )
     # In strips, so that nothing else is as large as the result.
     for strip, positions in zip(out.split(STRIP), rows.split(STRIP), strict=True):
+        look()
         strip.copy_(interpolate(interpolate(values, -2, positions), -1, columns))
     return out
 

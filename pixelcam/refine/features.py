@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelcam.errors import CancelledError, ImageError, OutputError
-from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+from pixelcam.errors import ImageError, OutputError
+from pixelcam.events import Event, EventSink, StopCheck, ignore_events, never_stop
+from pixelcam.localize.interruption import heed, interruptible
 from pixelcam.localize.localizer import Localizer, normalise
 from pixelcam.localize.tiles import Tile
 from pixelcam.model.device import device_memory_guard
@@ -100,7 +101,7 @@ def extract_features(
     on_event
         Receives one "step" event a tile.
     should_stop
-        Asked before each tile.
+        Asked before each tile, each layer of the network, and each channel that is standardised.
 
     Raises
     ------
@@ -119,9 +120,10 @@ def extract_features(
     views = MIRRORINGS if looked_at <= MOST_MIRRORED else localizer.mirrorings
     on_event(Event("started", stage="features", total=len(tiles)))
     for index, tile in enumerate(tiles):
-        if should_stop() is not Stop.NO:
-            raise CancelledError
-        found, logits = _seen(localizer, working.read(tile), views)
+        heed(should_stop)
+        pixels = working.read(tile, should_stop=should_stop)
+        with interruptible(localizer.network, should_stop):
+            found, logits = _seen(localizer, pixels, views)
         for target, part, grid in zip(maps, found, head.grids, strict=True):
             there, here = tile.cells(int(grid.stride))
             target[:, *there] = part[:, *here].clamp(-_LARGEST, _LARGEST).to(target.dtype)
@@ -129,7 +131,8 @@ def extract_features(
         prior[there] = logits[here]
         on_event(Event("step", stage="features", step=index + 1, total=len(tiles)))
     for each, grid in zip(maps, head.grids, strict=True):
-        _standardise(each, None if only is None else [tile.cells(int(grid.stride))[0] for tile in only])
+        parts = None if only is None else [tile.cells(int(grid.stride))[0] for tile in only]
+        _standardise(each, parts, should_stop)
     on_event(Event("done", stage="features"))
     return FieldFeatures(
         maps=tuple(maps),
@@ -204,9 +207,12 @@ def _seen(
     return found, logits[0]
 
 
-def _standardise(features: Tensor, parts: Sequence[tuple[slice, slice]] | None) -> None:
+def _standardise(
+    features: Tensor, parts: Sequence[tuple[slice, slice]] | None, should_stop: StopCheck
+) -> None:
     """Bring each channel of (c, h, w) to mean 0 and variance 1 over parts of it, or all of it, in place."""
     for channel in features:
+        heed(should_stop)
         views = [channel] if parts is None else [channel[part] for part in parts]
         values = torch.cat([each.float().flatten() for each in views])
         spread, mean = torch.std_mean(values, correction=0)
