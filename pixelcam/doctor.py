@@ -34,6 +34,8 @@ REINSTALL = "run `pip install --upgrade '.[all]'` in the project's folder"
 _RUN = "import runpy; runpy.run_module('napari_pixelcam.probes.{}', run_name='__main__')"
 QT_PROBE = _RUN.format("qt")
 OPENGL_PROBE = _RUN.format("opengl")
+QT_PACKAGES = {"PyQt6": "pyqt6-qt6", "PySide6": "pyside6"}
+"""By a binding's name, the package whose versions are those of Qt itself."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,15 @@ def _python() -> Finding:
     return Finding("Python", ok, version, "" if ok else "install Python 3.11 or later")
 
 
-def _requirements() -> list[Requirement]:
-    """Return this distribution's base requirements that apply on this machine."""
+def _requirements(extra: str = "") -> list[Requirement]:
+    """Return this distribution's requirements that apply on this machine, with those of an extra."""
     found = []
     for line in importlib.metadata.requires(DISTRIBUTION) or []:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             found.append(requirement)
     return found
 
@@ -168,7 +170,15 @@ def _qt() -> Finding:
     found = _ask(QT_PROBE, {"QT_QPA_PLATFORM": "offscreen"})
     if isinstance(found, str):
         return Finding("Qt", False, found, f"{REINSTALL}; the command line works without Qt")
-    return Finding("Qt", True, f"{found['binding']}, Qt {found['version']}")
+    binding, version = found["binding"], found["version"]
+    detail = f"{binding}, Qt {version}"
+    package = QT_PACKAGES.get(binding, "")
+    for requirement in _requirements(binding.lower()) if package else ():
+        fits = requirement.specifier.contains(version, prereleases=True)
+        if requirement.name.lower() == package and not fits:
+            remedy = f"run `pip install '{package}{requirement.specifier}'`"
+            return Finding("Qt", False, f"{detail}, which napari does not draw rightly with", remedy)
+    return Finding("Qt", True, detail)
 
 
 def _has_screen() -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
@@ -83,6 +87,38 @@ def test_a_binding_that_crashes_does_not_take_the_doctor_along(monkeypatch):
     crash = "import os, sys\nprint('no plugin', file=sys.stderr, flush=True)\nos.abort()"
     monkeypatch.setattr(doctor, "QT_PROBE", crash)
     assert doctor._qt().detail == "it ended with signal 6: no plugin"
+
+
+def test_the_qt_that_runs_is_named_and_not_the_one_that_the_binding_was_built_for():
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    binding = {"pyqt6": "PyQt6", "pyside6": "PySide6"}[os.environ["QT_API"]]
+    program = f"from {binding}.QtCore import QLibraryInfo; print(QLibraryInfo.version().toString())"
+    running = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    finding = doctor._qt()
+    assert finding == doctor.Finding("Qt", True, f"{binding}, Qt {running}")
+
+
+@pytest.mark.parametrize(
+    ("binding", "version", "ok"),
+    [
+        ("PyQt6", "6.11.0", False),
+        ("PyQt6", "6.11.1", False),
+        ("PyQt6", "6.11.2", True),
+        ("PySide6", "6.11.1", False),
+        ("PySide6", "6.11.3", True),
+        ("PySide6", "6.5.0", False),
+        ("PyQt5", "5.15.2", True),
+    ],
+)
+def test_a_qt_that_the_project_excludes_is_told(monkeypatch, binding, version, ok):
+    said = json.dumps({"binding": binding, "version": version})
+    monkeypatch.setattr(doctor, "QT_PROBE", f"print({said!r})")
+    finding = doctor._qt()
+    assert finding.ok is ok
+    assert f"{binding}, Qt {version}" in finding.detail
+    assert ok or "!=6.11.1" in finding.remedy
 
 
 def test_a_user_folder_that_cannot_be_written_is_told(monkeypatch, tmp_path):
