@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtGui import QHideEvent, QKeySequence, QResizeEvent
+from qtpy.QtGui import QHideEvent, QKeyEvent, QKeySequence, QResizeEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from napari_pixelcam import bindings
@@ -31,6 +31,7 @@ from napari_pixelcam.widgets.collector import Collector
 from napari_pixelcam.widgets.export import ExportSection
 from napari_pixelcam.widgets.finetune import FinetuneSection
 from napari_pixelcam.widgets.image_model import ImageModelSection
+from napari_pixelcam.widgets.keysback import KeysBack
 from napari_pixelcam.widgets.keysheet import KeySheet
 from napari_pixelcam.widgets.localize import LocalizeSection
 from napari_pixelcam.widgets.message import Message
@@ -108,7 +109,10 @@ class PixelCAMDock(QWidget):
         self.message = Message(closable=True)
         self._lay_out()
         self._bind_keys()
+        self._keys_back = KeysBack(self, self.give_keys_back)
+        self.worklist.images.chosen.connect(self.give_keys_back)
         self._parts = _Parts(
+            self._keys_back.close,
             self.background.close,
             autosaver.close,
             self.workbench.let_go,
@@ -186,6 +190,15 @@ class PixelCAMDock(QWidget):
         # napari's key maps know no key by the name of ?, which is another one on every keyboard.
         self._question = QShortcut(QKeySequence("?"), self)
         self._question.activated.connect(self.show_keys)
+
+    def give_keys_back(self, *ignored: object) -> None:
+        """Let the next key be one for the image."""
+        window = getattr(self._viewer, "window", None)
+        canvas = window._qt_viewer.canvas.native if window is not None else None
+        if canvas is not None:
+            if canvas.window() is not self.window():
+                canvas.activateWindow()  # the dock floats
+            canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _settle(self, record: object) -> None:
         """Look through the memory once the first model has brought its libraries."""
@@ -292,6 +305,12 @@ class _Column(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(inside)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            event.ignore()  # an arrow with Shift is a key of the image, and does not scroll
+        else:
+            super().keyPressEvent(event)
 
     def minimumSizeHint(self) -> QSize:
         hint = super().minimumSizeHint()

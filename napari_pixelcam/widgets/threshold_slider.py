@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, QSize, Qt
-from qtpy.QtGui import QPainter, QPaintEvent, QPolygonF
+from qtpy.QtGui import QKeyEvent, QPainter, QPaintEvent, QPolygonF
 from qtpy.QtWidgets import QWidget
 from superqt import QLabeledDoubleSlider
 
@@ -43,9 +43,16 @@ class ThresholdSlider(QLabeledDoubleSlider):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move with the keys, which superqt's slider for floats does not heed."""
         if watched is self.groove and event.type() == QEvent.Type.KeyPress and event.key() in _STEPS:
+            if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+                event.ignore()  # Shift and an arrow is another key, and goes on to the image
+                return True
             self.setValue(min(max(self.value() + _STEPS[event.key()], 0.0), 1.0))
             return True
         return bool(super().eventFilter(watched, event))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Let on to the image what the groove has no use for."""
+        event.ignore()
 
 
 class DefaultMark(QWidget):
