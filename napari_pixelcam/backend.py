@@ -185,6 +185,19 @@ def _load(choice: Choice) -> Any:
     return pixelcam.load(choice.model, choice.device, views=choice.views)
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that no new model can have. Looks on the disk: call it away from the interface's thread.
+
+    Raises
+    ------
+    ConfigError
+        As `pixelcam.model.registry.check_new_name`.
+    """
+    from pixelcam.model.registry import check_new_name
+
+    check_new_name(name)
+
+
 def register(checkpoint: Path, name: str) -> str:
     """Put a checkpoint among the user's models, under the name or the next free one, and return that name."""
     from pixelcam.model import list_models, register_model

@@ -117,7 +117,8 @@ def bind_labels(keys: Keys, tools: ToolsController) -> None:
     def say(choose: str) -> None:
         record = session.record
         if record is None or record.result is None:
-            session.notified.emit("info", "Localize the image first, to judge what the model calls it.")
+            text = "Localize the image first, to judge what the model calls it."
+            session.notified.emit("info", text, session.map_at_hand)
             return
         localization = record.result.localization
         if choose == "agree":

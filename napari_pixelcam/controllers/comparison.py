@@ -65,7 +65,8 @@ class ComparisonController:
         elif self.mode == "off":
             record = self.session.record
             if record is None or record.result is None or record.previous is None:
-                self.session.notified.emit("info", "There is no earlier map of this image to compare with.")
+                text = "There is no earlier map of this image to compare with."
+                self.session.notified.emit("info", text, self.session.map_at_hand)
                 return
             self._begin("blink")
 
@@ -73,7 +74,8 @@ class ComparisonController:
         """Go on: previous map beside the present one, bare image beside it, off."""
         record = self.session.record
         if record is None or record.result is None:
-            self.session.notified.emit("info", "Localize the image first: there is no map to compare with.")
+            text = "Localize the image first: there is no map to compare with."
+            self.session.notified.emit("info", text, self.session.map_at_hand)
             return
         order: list[Mode] = ["off", "before", "image"] if record.previous is not None else ["off", "image"]
         now = order.index(self.mode) if self.mode in order else 0

@@ -130,14 +130,15 @@ class ExportController:
         self.exported.emit(folder, paths)
         if left_out:
             count = "1 image" if len(left_out) == 1 else f"{len(left_out)} images"
-            self.session.notified.emit("warning", f"The seeds of {count} were left out: {left_out[0]}")
+            text = f"The seeds of {count} were left out: {left_out[0]}"
+            self.session.notified.emit("warning", text, lambda: (self.session.record, self.running))
 
     def _failed(self, error: Exception) -> None:
         self.running = False
         self.changed.emit()
         message = sentence(error)
         self.failed.emit(message)
-        self.session.notified.emit("error", message)
+        self.session.notified.emit("error", message, lambda: (self.session.record, self.running))
 
 
 Step = Callable[[], list[Path]]

@@ -21,12 +21,14 @@ from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session, sentence
 from napari_pixelcam.keeping import Keeper
-from pixelcam.errors import PixelCAMError
+from pixelcam.errors import ConfigError, PixelCAMError
 from pixelcam.events import Event
 from pixelcam.jobs import Run
 
 NOTE = "dock.json"
 """In a job's folder: the name its model is to get, and whether it has been taken over."""
+SUGGESTED = 60
+"""Letters of the model that it starts from in the name that is suggested for the new one."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class FinetuneController:
     """A model of this name is new on the list, and chosen."""
     ended = Signal(str, str)
     """The job ended without a model: level and one sentence."""
+    named = Signal(str)
+    """Why the name that was looked at last cannot be a new model's, as a sentence; empty where it can."""
 
     def __init__(
         self,
@@ -119,6 +123,7 @@ class FinetuneController:
         self._run: Run | None = None
         self._job: Path | None = None
         self._offset = 0
+        self._name = ""
         session.catalogue_changed.connect(self._on_catalogue)
 
     @property
@@ -128,23 +133,56 @@ class FinetuneController:
 
     def suggest_name(self) -> str:
         """Return a model name that is still free."""
-        model = self.session.model or "model"
-        stem = re.sub(r"-tuned(-\d+)?$", "", model)
+        stem = re.sub(r"-tuned(-\d+)?$", "", self.session.model)
+        # The model may be known by a file or an address: what a name can hold of it, and not too long.
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:SUGGESTED] or "model"
         taken = set(self.session.catalogue.models) if self.session.catalogue else set()
         names = (f"{stem}-tuned" + ("" if count == 1 else f"-{count}") for count in range(1, 10_000))
         return next(name for name in names if name not in taken)
+
+    def look_at(self, name: str) -> None:
+        """Find out in the background whether a new model can have this name; `named` tells."""
+        self._name = name
+        self.session.background.submit(
+            lambda task: self._check_name(name),
+            done=lambda nothing: self._on_name(name, ""),
+            failed=lambda error: self._on_name(name, sentence(error)),
+        )
+
+    def _on_name(self, name: str, problem: str) -> None:
+        if name == self._name:  # else more has been typed meanwhile
+            self.named.emit(problem)
+
+    def _check_name(self, name: str) -> None:
+        catalogue = self.session.catalogue
+        if catalogue is not None and name in catalogue.models:
+            raise PixelCAMError(f"There is a model named {name!r} already; choose another name.")
+        backend.check_name(name)
 
     def start(self, settings: TuneSettings) -> None:
         """Write the seeds of all images, open or of the open project, free the device, and start the job."""
         if self.progress.busy:
             return
         try:
-            job, write = self._prepare(settings)
+            self._check_place()
         except PixelCAMError as error:
             self._fail(sentence(error))
             return
         self.progress = TuneProgress(state="preparing", name=settings.name, epochs=settings.epochs)
         self.changed.emit(self.progress)
+
+        self.session.background.submit(
+            lambda task: self._check_name(settings.name),  # first: it becomes a part of paths
+            done=lambda nothing: self._begin(settings),
+            failed=lambda error: self._fail(sentence(error)),
+        )
+
+    def _begin(self, settings: TuneSettings) -> None:
+        try:
+            job, write = self._prepare(settings)
+        except PixelCAMError as error:
+            self._fail(sentence(error))
+            return
         model, device = self.session.model, self.session.device
         arguments = [
             *("finetune", "--seeds", str(job / "seeds"), "--model", model, "--out", str(job / "run")),
@@ -169,7 +207,8 @@ class FinetuneController:
         if launched.left_out:
             count = len(launched.left_out)
             images = "1 image is" if count == 1 else f"{count} images are"
-            self.session.notified.emit("warning", f"{images} not learned from: {launched.left_out[0]}")
+            text = f"{images} not learned from: {launched.left_out[0]}"
+            self.session.notified.emit("warning", text, lambda: (self.progress.name, self.progress.busy))
         self._attach(job, name, launched.run)
 
     def stop(self) -> None:
@@ -199,16 +238,15 @@ class FinetuneController:
         if state in ("done", "stopped", "cancelled", "failed"):
             self._end(state)
 
-    def _prepare(self, settings: TuneSettings) -> tuple[Path, Callable[[], list[str]]]:
-        """Return the job's folder, and what writes the seeds and says why some are left out."""
+    def _check_place(self) -> None:
         if self.localize.running:
             raise PixelCAMError("Wait for Localize to end, or cancel it: both need the device.")
         if not self.session.model:
             raise PixelCAMError("Choose the model to start from.")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", settings.name):
-            raise PixelCAMError("Name the new model with letters, digits, dots, dashes and underscores.")
-        if self.session.catalogue and settings.name in self.session.catalogue.models:
-            raise PixelCAMError(f"There is a model named {settings.name!r} already; choose another name.")
+
+    def _prepare(self, settings: TuneSettings) -> tuple[Path, Callable[[], list[str]]]:
+        """Return the job's folder, and what writes the seeds and says why some are left out."""
+        self._check_place()  # once more: Localize may have been pressed meanwhile
         self.seeds.flush()
         known = [(record, self.session.watch.seeds(record)) for record in self.session.records()]
         painted = [(record, seeds) for record, seeds in known if seeds is not None and seeds.any]
@@ -284,8 +322,14 @@ class FinetuneController:
         self.session.background.submit(
             register,
             done=partial(self._registered, job),
-            failed=lambda error: self._fail(sentence(error)),
+            failed=partial(self._not_registered, job, checkpoint),
         )
+
+    def _not_registered(self, job: Path, checkpoint: Path, error: Exception) -> None:
+        """Tell where the weights are; a name that cannot be is not tried again by every later dock."""
+        if isinstance(error, ConfigError):
+            _note(job, self.progress.name, taken=True)
+        self._fail(f"{sentence(error)} What the job has learned is in {checkpoint}.")
 
     def _registered(self, job: Path, name: str) -> None:
         _note(job, name, taken=True)
@@ -296,7 +340,8 @@ class FinetuneController:
         self.progress = TuneProgress(state="failed", name=self.progress.name, losses=self.progress.losses)
         self.changed.emit(self.progress)
         self.ended.emit("error", message)
-        self.session.notified.emit("error", message)
+        # The section tells it too, and knows what was asked for: out of date there, it is so here.
+        self.session.notified.emit("error", message, lambda: self.progress.busy)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

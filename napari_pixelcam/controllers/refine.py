@@ -190,7 +190,8 @@ class RefineController:
         record = self.session.record
         field = self._fields.get(record) if record is not None else None
         if record is None or field is None or (field.refined is None and field.redraw is None):
-            self.session.notified.emit("info", "The map is the model's own: no seeds have changed it.")
+            text = "The map is the model's own: no seeds have changed it."
+            self.session.notified.emit("info", text, self.session.map_at_hand)
         elif field.is_shown(record):
             if field.redraw is not None:
                 field.redraw.hide()

@@ -60,6 +60,7 @@ class SeedsController:
         self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
         self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
         self._warned: WeakSet[ImageRecord] = WeakSet()
+        self._failures: dict[ImageRecord, str] = {}
         self._touched: dict[ImageRecord, float] = {}
         self._kinds: WeakKeyDictionary[ImageRecord, str] = WeakKeyDictionary()
         self.folder = FolderKeeper(session)
@@ -71,7 +72,7 @@ class SeedsController:
         session.seeds_leaving.connect(self._on_leaving)
         session.watch.edited.connect(lambda record, ended: self._touch(record))
         autosaver.saved.connect(self._on_saved)
-        autosaver.warned.connect(lambda message: session.notified.emit("warning", message))
+        autosaver.warned.connect(lambda message: session.notified.emit("warning", message, session.at_hand))
         autosaver.failed.connect(self._on_save_failed)
         self._on_image(session.record)
 
@@ -80,16 +81,16 @@ class SeedsController:
     @property
     def state(self) -> SeedState:
         """What holds for the chosen image."""
-        record = self.session.record
+        record, failure = self.session.record, self._failure()
         if record is None:
-            return SeedState()
+            return SeedState(failure=failure)
         saved, clean = (
             self._saved.get(record),
             self.autosaver.is_clean(record) and record not in self._touched,
         )
         layer = record.seeds
         if layer is None:
-            return SeedState(saved=saved, clean=clean)
+            return SeedState(saved=saved, clean=clean, failure=failure)
         background, foreground = self.counts(record)
         return SeedState(
             foreground=foreground,
@@ -99,7 +100,22 @@ class SeedsController:
             can_redo=bool(layer._redo_history),
             saved=saved,
             clean=clean,
+            failure=failure,
         )
+
+    def _failure(self) -> str:
+        """Return why seeds are not kept so far, those of the image at hand before others'."""
+        record = self.session.record
+        if record in self._failures:
+            return self._failures[record]
+        return next((f"Seeds of {other.name!r}: {why}" for other, why in self._failures.items()), "")
+
+    def painted(self) -> tuple[object, ...]:
+        """Return what messages on strokes speak of: the image, and the last step that can be undone."""
+        record = self.session.record
+        if record is None or record.seeds is None or not record.seeds._undo_history:
+            return record, None
+        return record, record.seeds._undo_history[-1]
 
     def counts(self, record: ImageRecord) -> tuple[int, int]:
         """Return the background and foreground pixels of a record's seeds, as last counted."""
@@ -170,7 +186,11 @@ class SeedsController:
         if record is not None and self._is_locked(record):
             return
         if record is None or record.result is None:
-            self.session.notified.emit("error", "Localize the image first: seeds are proposed from its map.")
+            self.session.notified.emit(
+                "error",
+                "Localize the image first: seeds are proposed from its map.",
+                self.session.map_at_hand,
+            )
         else:
             self.session.when_whole(record, partial(self._propose, record))
 
@@ -199,7 +219,9 @@ class SeedsController:
         self.proposed.emit(added)
         if not added:
             self.session.notified.emit(
-                "info", "Nothing to propose: the map is the same everywhere, or all is painted."
+                "info",
+                "Nothing to propose: the map is the same everywhere, or all is painted.",
+                lambda: (*self.session.map_at_hand(), *self.painted()),
             )
 
     def undo(self) -> None:
@@ -237,7 +259,9 @@ class SeedsController:
         """Say why nothing is painted on an image, where that is so, and return whether."""
         reason = self._obstacle(record)
         if reason:
-            self.session.notified.emit("warning", reason)
+            self.session.notified.emit(
+                "warning", reason, lambda: (self.session.record, self._obstacle(record))
+            )
         return bool(reason)
 
     def _obstacle(self, record: ImageRecord) -> str:
@@ -339,11 +363,14 @@ class SeedsController:
     def _on_saved(self, key: Any, moment: datetime) -> None:
         if isinstance(key, ImageRecord):
             self._saved[key] = moment
+            self._failures.pop(key, None)
             self._let_go(key)
         self._emit()
 
     def _on_save_failed(self, record: Any, message: str) -> None:
-        self.save_failed.emit(message)
+        if isinstance(record, ImageRecord):  # the work list tells of judgements
+            self._failures[record] = f"{message} Trying again every few seconds."
+            self.save_failed.emit(message)
         self._emit()
 
     def _on_leaving(self, record: ImageRecord) -> None:
@@ -404,7 +431,7 @@ class SeedsController:
         if isinstance(kept, SeedsError):
             if record not in self._warned:
                 self._warned.add(record)
-                self.session.notified.emit("warning", str(kept))
+                self.session.notified.emit("warning", str(kept), lambda: self.session.record)
             return
         if record.seeds is None and self._twin(record) is not None:
             return

@@ -33,6 +33,8 @@ class SeedState:
         When the seeds were last written, `None` where not yet.
     clean
         Whether all that is painted is on disk.
+    failure
+        Why seeds are not kept so far, of this image or of another one; empty where all is well.
     """
 
     foreground: int = 0
@@ -42,6 +44,7 @@ class SeedState:
     can_redo: bool = False
     saved: datetime | None = None
     clean: bool = True
+    failure: str = ""
 
 
 def brush_of(layer: Labels, *, active: bool) -> Brush | None:

@@ -114,8 +114,12 @@ class Session:
     """This record's seed layer was made, deleted or replaced."""
     seeds_leaving = Signal(object)
     """This record's seed layer, or its image, has just been deleted; the last moment to save its seeds."""
-    notified = Signal(str, str)
-    """Something to tell the user: level ("info", "warning" or "error") and a sentence."""
+    notified = Signal(str, str, object)
+    """Something to tell the user: level ("info", "warning" or "error"), a sentence, and what it speaks of.
+
+    That is a function: once it returns another value than now, the sentence is out of date. It may be left
+    out where that is what is `at_hand`.
+    """
 
     def __init__(
         self, viewer: ViewerModel, background: Background, preferences: Preferences | None = None
@@ -282,9 +286,18 @@ class Session:
         for do in self._waiting.pop(record, []):
             do()
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: Exception, about: Callable[[], object] | None = None) -> None:
         """Tell the user of a failure: its own sentence if it is one of ours, else what broke."""
-        self.notified.emit("error", sentence(error))
+        self.notified.emit("error", sentence(error), about or self.at_hand)
+
+    def at_hand(self) -> tuple[object, ...]:
+        """Return what most messages speak of: the chosen image, model and device."""
+        return self._record, self._model, self._device, self._views
+
+    def map_at_hand(self) -> tuple[object, ...]:
+        """Return what messages on a map speak of: the image's map, and where its threshold is."""
+        record = self._record
+        return (record, None, None) if record is None else (record, record.result, record.threshold)
 
     def _on_active(self, event: Any = None) -> None:
         layer = self.viewer.layers.selection.active

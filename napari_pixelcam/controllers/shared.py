@@ -160,7 +160,11 @@ class SharedSeedsController:
         self._told.update(news)
         if news:
             count = "1 image does" if len(news) == 1 else f"{len(news)} images do"
-            self._session.notified.emit("warning", f"Seeds on {count} not count: {news[0]}")
+            self._session.notified.emit(
+                "warning",
+                f"Seeds on {count} not count: {news[0]}",
+                lambda: (self._workbench.project, self._refine.everywhere),
+            )
         self._refine.renew()
 
     def _failed(self, wanted: _Wanted, error: Exception) -> None:

@@ -158,7 +158,11 @@ class ToolsController:
             return 0
         area = filling.enclosed(points, record.seeds.data.shape)
         if area is None:
-            self.session.notified.emit("info", "Draw a line around an area with the lasso, then let go.")
+            self.session.notified.emit(
+                "info",
+                "Draw a line around an area with the lasso, then let go.",
+                lambda: (self.tool, *self.seeds.painted()),
+            )
             return 0
         if record.result is not None and self.kind != "eraser":
             scores = _scores_at(record, area.corner, area.mask.shape)
@@ -168,7 +172,7 @@ class ToolsController:
         changed = filling.write(record.seeds, area, _LABELS[self.kind])
         if not changed:
             side = "at or above" if self.kind == "foreground" else "below"
-            self.session.notified.emit("info", f"Nothing new inside the lasso is {side} the threshold.")
+            self._say(f"Nothing new inside the lasso is {side} the threshold.")
         return changed
 
     def accept_at(self, position: tuple[float, ...]) -> None:
@@ -181,7 +185,11 @@ class ToolsController:
         """
         record = self.session.record
         if record is None or record.result is None:
-            self.session.notified.emit("error", "Localize the image first: a region is a part of its map.")
+            self.session.notified.emit(
+                "error",
+                "Localize the image first: a region is a part of its map.",
+                self.session.map_at_hand,
+            )
         else:
             self.session.when_whole(record, partial(self._accept_at, record, position))
 
@@ -215,7 +223,7 @@ class ToolsController:
             return
         if found is None:
             side = "below" if kind == "background" else "at or above"
-            self.session.notified.emit("info", f"No region {side} the threshold is there; point at one.")
+            self._say(f"No region {side} the threshold is there; point at one.")
             return
         if record.seeds is None:
             self.seeds.take(kind)
@@ -229,7 +237,7 @@ class ToolsController:
         )
         self.seeds.note_kind(record, "fill")
         if not filling.write(record.seeds, area, _LABELS[kind]):
-            self.session.notified.emit("info", "This region was accepted already.")
+            self._say("This region was accepted already.")
 
     def clear(self) -> None:
         """Take all seeds of the image away, as one undo step."""
@@ -240,7 +248,16 @@ class ToolsController:
         self.seeds.note_kind(record, "clear")
         count = filling.write(record.seeds, area, 0)
         if count:
-            self.session.notified.emit("info", f"{count:,} seed pixels cleared; Undo brings them back.")
+            text = f"{count:,} seed pixels cleared; Undo brings them back."
+            self.session.notified.emit("info", text, self.seeds.painted)
+
+    def _say(self, text: str) -> None:
+        """Tell of a map, a threshold, what is in hand and what is painted, until one of these is another."""
+        self.session.notified.emit(
+            "info",
+            text,
+            lambda: (self.tool, self.kind, *self.session.map_at_hand(), *self.seeds.painted()),
+        )
 
     # The lasso's line.
 

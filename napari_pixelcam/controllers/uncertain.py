@@ -58,7 +58,8 @@ class UncertainController:
     def _go(self, step: int) -> None:
         record = self.session.record
         if record is None or record.result is None:
-            self.session.notified.emit("info", "Localize the image first, to see where its map is unsure.")
+            text = "Localize the image first, to see where its map is unsure."
+            self.session.notified.emit("info", text, self.session.map_at_hand)
             return
         maps, localization = record.result, record.result.localization
         threshold = localization.threshold if record.threshold is None else record.threshold
@@ -86,7 +87,8 @@ class UncertainController:
     def _show(self, record: ImageRecord, found: _Found, step: int) -> None:
         areas, localization = found.areas, found.maps.localization
         if not areas:
-            self.session.notified.emit("info", "The map is sure of itself everywhere in this image.")
+            text = "The map is sure of itself everywhere in this image."
+            self.session.notified.emit("info", text, self.session.map_at_hand)
             return
         if found.at is None:
             found.at = 0 if step > 0 else len(areas) - 1

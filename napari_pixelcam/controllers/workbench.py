@@ -44,8 +44,8 @@ class WorkbenchController:
     """The project, its list, or the image at hand is different now."""
     locked = Signal(str)
     """The project is open under that name elsewhere, with a sentence; see `open_pending`."""
-    said = Signal(str, str)
-    """How something went: level and a sentence."""
+    said = Signal(str, str, object)
+    """How something went: level, a sentence, and what it speaks of, as in `Session.notified`."""
 
     def __init__(self, session: Session, seeds: SeedsController, localize: LocalizeController) -> None:
         self.session, self.seeds, self.localize = session, seeds, localize
@@ -110,7 +110,8 @@ class WorkbenchController:
         self.seeds.keeper = ProjectKeeper(project, self.seeds.folder)
         self._judgements = Judgements(project, self.seeds.autosaver)
         if project.read_only:
-            self.said.emit("warning", f"{project.name} is open read-only: nothing you do is kept.")
+            text = f"{project.name} is open read-only: nothing you do is kept."
+            self.said.emit("warning", text, lambda: self.project)
         else:
             self.said.emit("info", "")
         self.refresh()
@@ -186,7 +187,8 @@ class WorkbenchController:
         if id is not None:
             self.go(id)
         elif self.project is not None:
-            self.said.emit("info", "That was the last image of the list." if by > 0 else "This is the first.")
+            text = "That was the last image of the list." if by > 0 else "This is the first."
+            self.said.emit("info", text, lambda: (self.place_at_hand(), self.view.order, self.view.status))
 
     def go(self, id: int) -> None:
         """Open an image of the project, at once where it has been read ahead."""
@@ -212,7 +214,7 @@ class WorkbenchController:
             self.changed.emit()
 
     def _on_found(self, id: int, message: str) -> None:
-        self.said.emit("good", message)
+        self.said.emit("good", message, lambda: (self.project, self.lost.ids))
         self.refresh()
         self.go(id)
 
@@ -323,7 +325,7 @@ class WorkbenchController:
         if self.project is None:
             return
         if not self.session.model:
-            self.said.emit("error", self.localize.obstacle)
+            self.said.emit("error", self.localize.obstacle, lambda: (self.project, self.localize.obstacle))
             return
         self._ahead.stop()
         self.batch.localize(self.project, self.listed)
@@ -360,12 +362,13 @@ class WorkbenchController:
 
     def _on_save_failed(self, key: Any, message: str) -> None:
         if isinstance(key, Judgement):  # the seeds section tells of seeds
-            self.said.emit("error", f"NOT SAVED. {message} Trying again every few seconds.")
+            text = f"NOT SAVED. {message} Trying again every few seconds."
+            self.said.emit("error", text, lambda: self.seeds.autosaver.is_clean(key))
 
     def _on_batch(self, level: str, message: str) -> None:
-        self.said.emit(level, message)
         self.refresh()
         self.sort()
+        self.said.emit(level, message, lambda: (self.project, self.batch.running, self._without_map()))
         if self.current is None:
             self.step(1)
         else:
@@ -398,4 +401,11 @@ class WorkbenchController:
 
     def _fail(self, error: Exception) -> None:
         self.said.emit("info", "")  # what went well before is no longer the news
-        self.session.report(error)
+        self.session.report(error, lambda: (self.place_at_hand(), self.lost.ids))
+
+    def place_at_hand(self) -> tuple[object, ...]:
+        """Return what messages on the list speak of: the project, and where in it the reviewer is."""
+        return self.project, self._pending, self.current, self.opening
+
+    def _without_map(self) -> int:
+        return sum(entry.predicted is None for entry in self.entries)

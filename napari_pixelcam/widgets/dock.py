@@ -34,7 +34,7 @@ from napari_pixelcam.widgets.image_model import ImageModelSection
 from napari_pixelcam.widgets.keysback import KeysBack
 from napari_pixelcam.widgets.keysheet import KeySheet
 from napari_pixelcam.widgets.localize import LocalizeSection
-from napari_pixelcam.widgets.message import Message
+from napari_pixelcam.widgets.message import Message, Subject
 from napari_pixelcam.widgets.qt_background import QtBackground
 from napari_pixelcam.widgets.refine import RefineRow
 from napari_pixelcam.widgets.seeds import SeedsSection
@@ -122,10 +122,12 @@ class PixelCAMDock(QWidget):
         )
         self.workbench.changed.connect(self._on_workbench)
         self.session.notified.connect(self._on_notified)
+        self._follow_subjects()
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._timers = [
             self._tick(SAVE_TICK, self.seeds_controller.tick),
+            self._tick(SAVE_TICK, self._look),
             self._tick(JOB_TICK, self.finetune_controller.poll),
             self._tick(WORK_TICK, self.workbench.tick),
         ]
@@ -221,9 +223,28 @@ class PixelCAMDock(QWidget):
         timer.start(milliseconds)
         return timer
 
-    def _on_notified(self, level: str, message: str) -> None:
-        self.message.say(message, level)
+    def _on_notified(self, level: str, message: str, about: Subject | None = None) -> None:
+        self.message.say(message, level, about=about or self.session.at_hand)
         notification_manager.dispatch(Notification(message, _SEVERITY[level]))
+
+    def _follow_subjects(self) -> None:
+        """Take messages away as soon as what they speak of is gone, the same sentence everywhere."""
+        self._messages = self.findChildren(Message)
+        for message in self._messages:
+            message.outlived.connect(self.message.forget)
+        session = self.session
+        for happened in (
+            *(session.image_changed, session.images_changed, session.model_changed, session.device_changed),
+            *(session.views_changed, session.localized, session.refined, session.seeds_changed),
+            *(self.threshold_controller.changed, self.tools_controller.changed, self.workbench.changed),
+            self.finetune_controller.changed,
+        ):
+            happened.connect(self._look)
+
+    def _look(self, *ignored: object) -> None:
+        if not self._parts.closed:
+            for message in self._messages:
+                message.look()
 
     def _on_workbench(self) -> None:
         self.export.offer_project(self.workbench.project is not None)

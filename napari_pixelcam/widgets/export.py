@@ -77,7 +77,7 @@ class ExportSection(Section):
         self.run_button.clicked.connect(lambda: self._run())
         controller.changed.connect(self._refresh)
         controller.exported.connect(self._on_exported)
-        controller.failed.connect(lambda message: self.status.say(message, "error"))
+        controller.failed.connect(lambda message: self.status.say(message, "error", about=self._asked_for))
         self._refresh()
 
     @property
@@ -92,6 +92,13 @@ class ExportSection(Section):
         """Let the seeds of a project's images be exported together, where one is open."""
         self.everywhere.setVisible(project)
         self._refresh()
+
+    def _asked_for(self) -> tuple[object, ...]:
+        """Return what a message on an export speaks of: the image, and what is to be written where."""
+        controller, chosen = self._controller, self.choices
+        written = (*chosen.seeds, "", *chosen.map, "", *chosen.regions, chosen.summary, chosen.everywhere)
+        at_hand = (*controller.session.map_at_hand(), *controller.seeds.painted())
+        return *at_hand, self.folder.value, written, controller.running
 
     def _run(self) -> None:
         self.status.say("writing…")
@@ -112,4 +119,5 @@ class ExportSection(Section):
             f"{count} in <a href='{link}' style='color: {colour}'>{html.escape(str(folder))}</a><br>{names}",
             "good",
             rich=True,
+            about=lambda: (self._controller.session.record, self._controller.running),
         )

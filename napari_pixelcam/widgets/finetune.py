@@ -16,6 +16,7 @@ _SAID = {
     "starting": "starting the job…",
     "running": "learning from your seeds",
 }
+_RUN = "Start a job that learns from your seeds on all open images, and on all of the project (Alt+N)"
 
 
 class FinetuneSection(Section):
@@ -46,7 +47,7 @@ class FinetuneSection(Section):
         self.align_labels(self.form)
         self.run_button = button(
             "Fine-tu&ne",
-            "Start a job that learns from your seeds on all open images, and on all of the project (Alt+N)",
+            _RUN,
         )
         self.stop_button = button("Stop, keep we&ights", "End early and keep the best model so far (Alt+I)")
         self.cancel_button = button("Discard &job", "End now and keep nothing of it (Alt+J)")
@@ -54,7 +55,9 @@ class FinetuneSection(Section):
         self.plot = LossPlot()
         self.detail = note()
         self.status = Message()
+        self.obstacle = Message()
         self.body.addWidget(self.form.native)
+        self.body.addWidget(self.obstacle)
         self.body.addWidget(self.run_button)
         self.body.addWidget(self.progress)
         self.body.addWidget(self.plot)
@@ -65,6 +68,8 @@ class FinetuneSection(Section):
         self.run_button.clicked.connect(lambda: self._start())
         self.stop_button.clicked.connect(lambda: self._end(keep=True))
         self.cancel_button.clicked.connect(lambda: self._end(keep=False))
+        self.name.native.textChanged.connect(lambda text: controller.look_at(text.strip()))
+        controller.named.connect(self._on_named)
         controller.changed.connect(self._show)
         controller.finished.connect(self._on_finished)
         controller.ended.connect(self._on_ended)
@@ -76,6 +81,23 @@ class FinetuneSection(Section):
     def _suggest(self) -> None:
         if not self._controller.progress.busy:
             self.name.value = self._controller.suggest_name()
+            self._controller.look_at(self.name.value)  # what is taken may be another now
+
+    def _on_named(self, problem: str) -> None:
+        self.obstacle.say(problem, "error")
+        self.run_button.setEnabled(not problem)
+        self.run_button.setToolTip(problem or _RUN)
+
+    def _asked_for(self) -> tuple[object, ...]:
+        """Return what a message on a job speaks of: what the form says, the model, and what is painted."""
+        form = (self.name.value, self.epochs.value, self.rate.value)
+        controller = self._controller
+        return *form, self._session.model, controller.progress.busy, *controller.seeds.painted()
+
+    def _made_by(self) -> tuple[object, ...]:
+        """Return the model that is chosen, and the one that the map at hand is by."""
+        record = self._session.record
+        return self._session.model, None if record is None or record.result is None else record.result.model
 
     def _start(self) -> None:
         self._asked_to_end = False
@@ -84,7 +106,8 @@ class FinetuneSection(Section):
 
     def _end(self, *, keep: bool) -> None:
         self._asked_to_end = True
-        self.status.say("Stopping; the best weights so far are kept…" if keep else "Ending the job…")
+        text = "Stopping; the best weights so far are kept…" if keep else "Ending the job…"
+        self.status.say(text, about=lambda: self._controller.progress.busy)
         if keep:
             self._controller.stop()
         else:
@@ -111,17 +134,30 @@ class FinetuneSection(Section):
 
     def _on_finished(self, name: str) -> None:
         self._suggest()
-        self.status.say(f"{name} is ready and chosen as the model: press Localize to see the change.", "good")
+        agreed = _agreement(self._controller.progress.agreement)
+        self.status.say(
+            f"{name} is ready and chosen as the model: press Localize to see the change."
+            + (f" It {agreed}; how it does elsewhere only other images show." if agreed else ""),
+            "good",
+            about=self._made_by,
+        )
 
     def _on_ended(self, level: str, message: str) -> None:
-        self.status.say(message, level)
+        self.status.say(message, level, about=self._asked_for)
 
 
 def _describe(progress: TuneProgress) -> str:
     parts = [_SAID[progress.state]] if progress.busy else []
     if progress.busy and progress.epoch is not None and progress.epochs:
         parts.append(f"epoch {progress.epoch} of {progress.epochs}")
-    if progress.agreement:
-        before = f" ({progress.agreement[0]:.0f} % before)" if len(progress.agreement) > 1 else ""
-        parts.append(f"agrees with {progress.agreement[-1]:.0f} % of your seeds{before}")
+    if agreed := _agreement(progress.agreement):
+        parts.append(agreed)
     return "; ".join(parts)
+
+
+def _agreement(found: list[float]) -> str:
+    """Say how far a model agrees with what it was taught, which is no measure of how good it is."""
+    if not found:
+        return ""
+    before = f" ({found[0]:.0f} % before)" if len(found) > 1 else ""
+    return f"agrees with {found[-1]:.0f} % of the strokes it was taught{before}"

@@ -47,6 +47,7 @@ class LocalizeSection(Section):
         controller.finished.connect(lambda record: self._show(session.record))
         controller.ended.connect(self._on_ended)
         session.image_changed.connect(self._show)
+        session.localized.connect(lambda record: self._show(session.record))
         session.catalogue_changed.connect(lambda catalogue: self._refresh())
         session.images_changed.connect(self._refresh)
         self._refresh()
@@ -78,7 +79,8 @@ class LocalizeSection(Section):
             self.progress.setFormat("%v of %m tiles" if event.total > 1 else "localizing…")
 
     def _on_ended(self, level: str, message: str) -> None:
-        self.status.say(message, level)
+        session, running = self._session, self._controller
+        self.status.say(message, level, about=lambda: (*session.at_hand(), running.running))
 
     def _show(self, record: ImageRecord | None) -> None:
         result = record.result if record is not None else None

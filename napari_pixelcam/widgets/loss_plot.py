@@ -34,7 +34,7 @@ class LossPlot(QWidget):
         self._losses, self._total = tuple(losses), total
         latest = f"{losses[-1]:.3f} after {len(losses)} steps" if losses else "no step yet"
         self.setAccessibleDescription(latest)
-        self.setToolTip(f"Loss by step: {latest}")
+        self.setToolTip(f"Loss on your strokes and the maps that followed them, by step: {latest}")
         self.update()
 
     def set_tones(self, tones: Tones) -> None:
@@ -67,7 +67,7 @@ class LossPlot(QWidget):
         painter.drawText(QRectF(0, box.top() - 2, left - 4, bottom), right, f"{top:.2f}")
         painter.drawText(QRectF(0, box.bottom() - bottom + 4, left - 4, bottom), right, "0")
         line = QRectF(box.left(), box.bottom() + 1, box.width(), bottom)
-        painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), "loss by step")
+        painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), "loss on what it is taught, by step")
         painter.drawText(line, right, f"{steps}" if self._losses else "")
         if self._losses:
             self._draw_line(painter, box, top, steps)

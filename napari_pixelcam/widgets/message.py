@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from collections.abc import Callable
+from pathlib import PurePath
+
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
 from napari_pixelcam.widgets.theme import Tones
@@ -10,8 +13,14 @@ from napari_pixelcam.widgets.theme import Tones
 _SIGNS = {"error": "⚠", "warning": "⚠", "good": "✓", "info": ""}
 
 
+Subject = Callable[[], object]
+"""Returns what a message speaks of, as it is now: a thing, a value, or a tuple of these."""
+
+
 class Message(QWidget):
     """A message with a coloured edge; hidden while it has nothing to say.
+
+    A message goes when what it speaks of goes: `look` compares its subject with what that was as it was said.
 
     Parameters
     ----------
@@ -19,9 +28,15 @@ class Message(QWidget):
         Whether the user can wave it away.
     """
 
+    outlived = Signal(str)
+    """What this message spoke of is gone, and so is the message, with this text."""
+
     def __init__(self, *, closable: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._level, self._tones = "info", Tones.of("dark")
+        self._said = ""
+        self._subject: Subject | None = None
+        self._was: object = None
         self._label = QLabel()
         self._label.setWordWrap(True)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -56,9 +71,19 @@ class Message(QWidget):
         """A colour for links that can be read on the theme's background; Qt's own blue cannot."""
         return self._tones.bar_first.name()
 
-    def say(self, text: str, level: str = "info", *, rich: bool = False) -> None:
-        """Show a text; an empty one hides the message."""
-        self._level = level
+    def say(
+        self, text: str, level: str = "info", *, rich: bool = False, about: Subject | None = None
+    ) -> None:
+        """Show a text; an empty one hides the message.
+
+        Parameters
+        ----------
+        about
+            What the text speaks of; `None` where whoever says it also takes it back.
+        """
+        self._level, self._said = level, text
+        self._subject = about if text else None
+        self._was = about() if text and about is not None else None
         sign = _SIGNS[level]
         self._label.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
         self._label.setText(f"{sign} {text}" if sign else text)
@@ -70,6 +95,21 @@ class Message(QWidget):
     def clear(self) -> None:
         """Hide it."""
         self.say("")
+
+    def look(self) -> None:
+        """Hide it where what it speaks of is not what it was."""
+        if self._subject is not None and not _same(self._subject(), self._was):
+            self._outlive()
+
+    def forget(self, text: str) -> None:
+        """Hide it where it says this, which is out of date."""
+        if text and text == self._said:
+            self._outlive()
+
+    def _outlive(self) -> None:
+        text = self._said
+        self.clear()
+        self.outlived.emit(text)
 
     def set_tones(self, tones: Tones) -> None:
         """Take the colours of another theme."""
@@ -92,3 +132,11 @@ class Message(QWidget):
     def _dress(self, sheet: str) -> None:
         if sheet != self._label.styleSheet():  # Qt lays out and paints anew even where nothing is
             self._label.setStyleSheet(sheet)
+
+
+def _same(now: object, before: object) -> bool:
+    """Return whether a subject is what it was; things with a life of their own are compared by identity."""
+    if isinstance(now, tuple) and isinstance(before, tuple):
+        return len(now) == len(before) and all(map(_same, now, before))
+    plain = isinstance(now, str | int | float | frozenset | PurePath)
+    return now is before or (plain and now == before)

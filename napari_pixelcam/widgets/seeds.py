@@ -105,7 +105,6 @@ class SeedsSection(Section):
         self.label_choice.activated.connect(self._on_label)
         self._controller.changed.connect(self._show)
         self._controller.restored.connect(self._on_restored)
-        self._controller.save_failed.connect(self._on_save_failed)
         self._session.image_changed.connect(self._refresh_labels)
         self._session.localized.connect(lambda record: self._refresh_labels(self._session.record))
 
@@ -165,9 +164,9 @@ class SeedsSection(Section):
             f"<span style='color:{FOREGROUND_SEED}'>■</span> foreground {state.foreground:,} &nbsp; "
             f"<span style='color:{BACKGROUND_SEED}'>■</span> background {state.background:,} px"
         )
-        if self.saved.level == "error" and not state.clean:
-            return  # a failed save stays in sight until one succeeds
-        if state.saved is not None and state.clean:
+        if state.failure:  # in sight until it is saved, whatever image is at hand
+            self.saved.say(f"NOT SAVED. {state.failure}", "error")
+        elif state.saved is not None and state.clean:
             self.saved.say(f"saved {state.saved:%H:%M:%S}", "good")
         elif not state.clean:
             self.saved.say("saving…")
@@ -177,11 +176,10 @@ class SeedsSection(Section):
     def _on_restored(self, record: ImageRecord, pixels: int) -> None:
         if record is self._session.record:
             self._session.notified.emit(
-                "info", f"Your {pixels:,} seed pixels of {record.name!r} are back, as they were last saved."
+                "info",
+                f"Your {pixels:,} seed pixels of {record.name!r} are back, as they were last saved.",
+                self._controller.painted,
             )
-
-    def _on_save_failed(self, message: str) -> None:
-        self.saved.say(f"NOT SAVED. {message} Trying again every few seconds.", "error")
 
 
 def _worded(name: str) -> str:

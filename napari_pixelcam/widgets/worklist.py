@@ -24,7 +24,7 @@ from napari_pixelcam.controllers.worklist import ALL, ORDERS
 from napari_pixelcam.seedfiles import user_name
 from napari_pixelcam.widgets.history import HistoryDialog
 from napari_pixelcam.widgets.imagelist import SIGNS, ImageList
-from napari_pixelcam.widgets.message import Message
+from napari_pixelcam.widgets.message import Message, Subject
 from napari_pixelcam.widgets.section import Section, button, note, row
 from napari_pixelcam.widgets.theme import Tones
 from pixelcam.events import Event
@@ -150,7 +150,7 @@ class WorkListSection(Section):
         self.all_button.clicked.connect(lambda: controller.localize_all())
         self.cancel_button.clicked.connect(lambda: controller.batch.cancel())
         controller.changed.connect(self._show)
-        controller.said.connect(lambda level, text: self.status.say(text, level))
+        controller.said.connect(self._on_said)
         controller.locked.connect(self._on_locked)
         controller.batch.progressed.connect(self._on_progress)
 
@@ -205,8 +205,12 @@ class WorkListSection(Section):
         if self._controller.current is not None:
             self.note.setFocus()
 
+    def _on_said(self, level: str, text: str, about: Subject | None = None) -> None:
+        self.status.say(text, level, about=about)
+
     def _on_locked(self, message: str) -> None:
-        self.status.say(message, "warning")
+        controller = self._controller
+        self.status.say(message, "warning", about=lambda: (*controller.place_at_hand(), self.reviewer.text()))
         self.locked.show()
         self.reviewer.setFocus()
         self.reviewer.selectAll()

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -99,8 +99,10 @@ class Threads:
 
     def settle(self):
         while self.running:
-            future, done, failed = self.running.pop(0)
-            error = future.exception(60)
+            ended, _ = wait([future for future, _, _ in self.running], 60, FIRST_COMPLETED)
+            at = next(at for at, (future, _, _) in enumerate(self.running) if future in ended)
+            future, done, failed = self.running.pop(at)
+            error = future.exception()
             done(future.result()) if error is None else failed(error)
 
 
@@ -200,12 +202,53 @@ def test_a_dock_that_is_opened_again_finds_the_running_job(painted, jobs):
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("", "Name the new model"), ("a/b", "Name the new model"), ("tiny", "a model named 'tiny' already")],
+    [
+        ("", "cannot be a model's name"),
+        ("a/b", "cannot be a model's name"),
+        ("../../up", "cannot be a model's name"),
+        ("n" * 120, "at most 100"),
+        ("tiny", "a model named 'tiny' already"),
+    ],
 )
-def test_names_that_cannot_be_are_refused(painted, jobs, name, sentence):
+def test_names_that_cannot_be_are_refused_before_anything_is_written(
+    painted, jobs, user_folder, name, sentence
+):
+    told = []
+    painted.finetune.named.connect(told.append)
+    painted.finetune.look_at(name)
+    assert sentence in told[-1]
     painted.finetune.start(TuneSettings(name))
     assert sentence in painted.said[-1][1]
     assert jobs == []
+    assert not painted.finetune.runs.exists()
+
+
+def test_a_name_is_suggested_that_can_be(painted):
+    from pixelcam.model.registry import check_new_name
+
+    for model in ("hf-hub:org/a model", "/home/ann/über.safetensors", "m" * 100, "-x", "ready-tuned-3", ""):
+        painted.session.choose_model(model)
+        check_new_name(painted.finetune.suggest_name())
+
+
+def test_a_model_whose_name_is_refused_in_the_end_is_not_tried_again(painted, jobs, monkeypatch):
+    from pixelcam.errors import ConfigError
+    from tests.napari_pixelcam.helpers import Bench
+
+    def refuse(checkpoint, name):
+        raise ConfigError("A model's name has at most 100 characters.")
+
+    monkeypatch.setattr(backend, "register", refuse)
+    painted.finetune.start(TuneSettings("better"))
+    jobs[0].state = "done"
+    painted.finetune.poll()
+    assert painted.said[-1][0] == "error"
+    assert "best-loc.safetensors" in painted.said[-1][1]
+    again = Bench(painted.viewer)
+    try:
+        assert not again.finetune.progress.busy
+    finally:
+        again.close()
 
 
 def test_without_seeds_there_is_nothing_to_learn_from(bench, jobs):
