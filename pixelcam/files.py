@@ -1,0 +1,140 @@
+"""Names that come from a file are joined to a folder here, and nowhere else: proved to lie inside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pixelcam.errors import PixelCAMError
+
+_MOST_SHOWN = 80
+"""Characters of a foreign name that a message repeats."""
+
+
+def inside(
+    folder: str | Path,
+    *parts: str,
+    error: type[PixelCAMError] = PixelCAMError,
+    source: str | Path = "",
+) -> Path:
+    """Join a name that a file gave to a folder, and prove that it leads to a place inside that folder.
+
+    Symbolic links are followed and must end inside as well. Whatever is read, written or removed by a name
+    out of a file (a row, a table, a sidecar, metadata) goes through here.
+
+    Parameters
+    ----------
+    folder
+        Where the name is looked for. It may be a symbolic link itself: whoever runs the program chose it.
+    parts
+        The name, with forward slashes; several are joined. It need not exist.
+    error
+        What to raise.
+    source
+        The file that gave the name, for the message; "" where that is told otherwise.
+
+    Returns
+    -------
+    Path
+        The folder and the name, joined as they are.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`: a part is no text, empty, absolute, has ``..``, a backslash, a drive or a zero
+        byte; or the place lies outside, or at, the folder.
+
+    Examples
+    --------
+    >>> inside("/data", "images/a.png").as_posix()
+    '/data/images/a.png'
+    >>> inside("/data", "../a.png")
+    Traceback (most recent call last):
+    pixelcam.errors.PixelCAMError: The name '../a.png' leads out of /data; give one that lies in that folder.
+    """
+    folder = Path(folder)
+    path = folder.joinpath(*(_plain(part, folder, error, source) for part in parts))
+    try:
+        within, place = folder.resolve(), path.resolve()
+    except (OSError, RuntimeError, ValueError) as cause:  # a circle of links, a name that cannot be one
+        raise _refusal("/".join(parts), folder, error, source) from cause
+    if place == within or not place.is_relative_to(within):
+        raise _refusal("/".join(parts), folder, error, source)
+    return path
+
+
+def unlinked(folder: str | Path, *parts: str, error: type[PixelCAMError] = PixelCAMError) -> Path:
+    """Do as `inside` for a place that only this program makes, where nothing may be a symbolic link at all.
+
+    A link that stays inside would let one file of ours be written over another.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`: as `inside`, or something on the way below `folder`, or the place itself, is a
+        symbolic link or, on Windows, a junction.
+    """
+    path = Path(folder)
+    for part in (piece for name in parts for piece in _plain(name, path, error, "").split("/") if piece):
+        path /= part
+        if is_link(path):
+            raise error(
+                f"{path} is a symbolic link, which is not followed; put the file or folder itself there."
+            )
+    return inside(folder, *parts, error=error)
+
+
+def is_link(path: str | Path) -> bool:
+    """Return whether a place is a symbolic link or a junction, whatever it leads to."""
+    if os.path.islink(path):  # noqa: PTH114 - Path raises where it may not look
+        return True
+    is_junction = getattr(os.path, "isjunction", None)  # Python 3.12
+    return bool(is_junction and is_junction(path))
+
+
+def remove_made(folder: Path, name: str, pattern: str) -> None:
+    """Remove a folder that this program made, known by its name; leave anything else as it is.
+
+    Parameters
+    ----------
+    folder
+        The folder that it lies directly in.
+    name
+        Its name, as a file may give it.
+    pattern
+        The regular expression of the names that are given to such folders.
+    """
+    place = folder / name if _is_made(name, pattern) else None
+    if place is not None and not is_link(folder) and not is_link(place):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_made(name: object, pattern: str) -> bool:
+    return isinstance(name, str) and re.fullmatch(pattern, name, re.ASCII) is not None
+
+
+def _plain(name: object, folder: Path, error: type[PixelCAMError], source: str | Path) -> str:
+    """Return a relative name; `error` where it would leave its folder on any system."""
+    if not isinstance(name, str):
+        raise _refusal(str(name), folder, error, source)
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if (
+        not name.strip()
+        or "\0" in name
+        or "\\" in name
+        or ".." in posix.parts
+        or posix.is_absolute()
+        or windows.drive
+        or windows.root
+        or (os.name == "nt" and (":" in name or windows.is_reserved()))
+    ):
+        raise _refusal(name, folder, error, source)
+    return name
+
+
+def _refusal(name: str, folder: Path, error: type[PixelCAMError], source: str | Path) -> PixelCAMError:
+    shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}..."
+    given = f" in {source}" if str(source) else ""
+    return error(f"The name {shown!r}{given} leads out of {folder}; give one that lies in that folder.")
