@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeGuard
 
 from pixelcam.errors import PixelCAMError
 
@@ -65,29 +68,45 @@ def inside(
     return path
 
 
-def unlinked(folder: str | Path, *parts: str, error: type[PixelCAMError] = PixelCAMError) -> Path:
-    """Do as `inside` for a place that only this program makes, where nothing may be a symbolic link at all.
+def own(folder: str | Path, *parts: str, error: type[PixelCAMError] = PixelCAMError) -> Path:
+    """Join names for a place that only this program makes, where nothing but plain files and folders lies.
 
-    A link that stays inside would let one file of ours be written over another.
+    Stricter than `inside`: a symbolic link that stays inside would let one file of ours be written over
+    another, and a pipe would be waited on for ever.
 
     Raises
     ------
     PixelCAMError
         Of the type `error`: as `inside`, or something on the way below `folder`, or the place itself, is a
-        symbolic link or, on Windows, a junction.
+        symbolic link, a pipe or a device.
     """
     path = Path(folder)
     for part in (piece for name in parts for piece in _plain(name, path, error, "").split("/") if piece):
         path /= part
-        if is_link(path):
-            raise error(
-                f"{path} is a symbolic link, which is not followed; put the file or folder itself there."
-            )
+        refuse_link(path, error)
     return inside(folder, *parts, error=error)
 
 
+def refuse_link(path: str | Path, error: type[PixelCAMError] = PixelCAMError) -> None:
+    """Raise `error` where a place is a symbolic link, a pipe or a device; one where nothing is will do."""
+    if is_link(path):
+        raise error(f"{path} is a symbolic link, which is not followed; put the file or folder itself there.")
+    with suppress(OSError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise error(f"{path} is a pipe or a device, not a file; remove it.")
+
+
+def refuse_links_below(folder: str | Path, error: type[PixelCAMError] = PixelCAMError) -> None:
+    """Raise `error` where a folder is, or anything in it is, a symbolic link, a pipe or a device."""
+    refuse_link(folder, error)
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            refuse_link(os.path.join(parent, name), error)  # noqa: PTH118 - of what the system listed
+
+
 def is_link(path: str | Path) -> bool:
-    """Return whether a place is a symbolic link or a junction, whatever it leads to."""
+    """Return whether a place is a symbolic link or, on Windows, a junction, whatever it leads to."""
     if os.path.islink(path):  # noqa: PTH114 - Path raises where it may not look
         return True
     is_junction = getattr(os.path, "isjunction", None)  # Python 3.12
@@ -106,12 +125,12 @@ def remove_made(folder: Path, name: str, pattern: str) -> None:
     pattern
         The regular expression of the names that are given to such folders.
     """
-    place = folder / name if _is_made(name, pattern) else None
-    if place is not None and not is_link(folder) and not is_link(place):
+    if is_made(name, pattern) and not is_link(folder) and not is_link(place := folder / name):
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _is_made(name: object, pattern: str) -> bool:
+def is_made(name: object, pattern: str) -> TypeGuard[str]:
+    """Return whether a name out of a file is one that this program gives, by a regular expression."""
     return isinstance(name, str) and re.fullmatch(pattern, name, re.ASCII) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pixelcam.errors import ProjectError
+from pixelcam.files import refuse_links_below
 
 Box = tuple[int, int, int, int]
 """(y0, x0, y1, x1), the last two past the end."""
@@ -20,6 +22,8 @@ Box = tuple[int, int, int, int]
 CHUNK = 512
 """Rows and columns of a chunk of seeds: what one stroke rewrites."""
 MAP_CHUNK = 1024
+MAP_NAME = r"map-[0-9a-f]{8}\.zarr"
+"""The names of maps in the folder of their image."""
 
 
 class SeedPicture:
@@ -96,11 +100,17 @@ class SeedPicture:
 
     def _open(self) -> Any:
         if self._array is None:
-            array = zarr.open_array(self.path, mode="r+", zarr_format=3)
+            refuse_links_below(self.path, ProjectError)
+            array: Any = zarr.open_array(self.path, mode="r+", zarr_format=3)
             if array.shape != self.shape or array.dtype != np.uint8:
                 raise ValueError("an array of another image")
             self._array = array
         return self._array
+
+
+def new_map_name() -> str:
+    """Return a name for a map that no other map has."""
+    return f"map-{secrets.token_hex(4)}.zarr"
 
 
 def write_map(path: Path, values: NDArray[np.float32]) -> None:
@@ -122,6 +132,7 @@ def write_map(path: Path, values: NDArray[np.float32]) -> None:
 def read_map(path: Path) -> NDArray[np.float32] | None:
     """Return a map as (h, w) float32, None where it is missing or damaged."""
     try:
+        refuse_links_below(path, ProjectError)
         values = np.asarray(zarr.open_array(path, mode="r", zarr_format=3)[...], np.float32)
     except Exception:  # as above
         return None

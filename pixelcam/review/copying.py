@@ -14,11 +14,13 @@ import numpy as np
 
 from pixelcam.errors import OutputError, ProjectError
 from pixelcam.export.atomic import output_error, write_bytes
+from pixelcam.files import is_made, refuse_links_below
 from pixelcam.review import images, records
+from pixelcam.review.arrays import MAP_NAME
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.firstmap import first_map_path
 from pixelcam.review.project import Project
-from pixelcam.review.seedstore import image_folder
+from pixelcam.review.seedstore import image_part
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,15 @@ class Copying:
                 "SELECT 1 FROM localizations WHERE image = ? AND map = ?", (ours, row["map"])
             ).fetchone():
                 continue
+            if not is_made(row["map"], MAP_NAME):
+                continue  # no program of ours wrote this row
             values = {key: row[key] for key in row.keys() if key not in ("id", "who")}  # noqa: SIM118
             values |= {"image": ours, "reviewer": records.add_reviewer(self.ours, row["who"])}
             _insert(self.ours, "localizations", values)
         latest = records.latest_localization(self.ours, ours)
-        if latest is not None:
-            name = latest["map"]
+        if latest is not None and is_made(name := latest["map"], MAP_NAME):
             source, target = (
-                image_folder(project.folder, number) / name
+                image_part(project.folder, number, name)
                 for project, number in ((self.source, theirs), (self.target, ours))
             )
             if source.is_dir() and not target.exists():
@@ -224,6 +227,9 @@ class Copying:
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: dict[str, object]) -> int:
+    # What else a table of the source holds is not ours, its name least of all.
+    columns = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+    values = {key: value for key, value in values.items() if key in columns}
     marks = ", ".join("?" * len(values))
     cursor = connection.execute(
         f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", list(values.values())
@@ -248,6 +254,7 @@ def _painted(connection: sqlite3.Connection, image: int, reviewer: int | None) -
 
 
 def _copy_folder(source: Path, target: Path) -> None:
+    refuse_links_below(source, ProjectError)
     try:
         shutil.copytree(source, target)
     except (OSError, shutil.Error) as error:

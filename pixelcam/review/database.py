@@ -15,6 +15,7 @@ import psutil
 
 from pixelcam.errors import OutputError, PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
+from pixelcam.files import refuse_link
 from pixelcam.review.schema import check_version, migrate, show_as_newest
 
 DATABASE = "project.sqlite"
@@ -161,6 +162,7 @@ class Database:
                 f"{self.path.parent} holds no project ({DATABASE} is not there); choose another folder or "
                 "make a new project."
             )
+        refuse_foreign_parts(self.path)
         connection: sqlite3.Connection | None = None
         try:
             connection = self._open()
@@ -212,6 +214,46 @@ class Database:
         return explain(error, self.path)
 
 
+_JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
+"""What ends a rollback journal that names a further one: https://sqlite.org/fileformat.html, section 3."""
+
+
+def refuse_foreign_parts(path: Path) -> None:
+    """Refuse a database whose files lead SQLite to other ones, before SQLite looks at them.
+
+    It follows symbolic links; and a rollback journal may end with the name of a file that SQLite removes
+    after rolling back. That is one of transactions over several databases, of which this program makes none.
+
+    Raises
+    ------
+    ProjectError
+        One of the files is such.
+    """
+    for end in ("", "-wal", "-shm", "-journal"):
+        refuse_link(path.with_name(path.name + end), ProjectError)
+    journal = path.with_name(f"{path.name}-journal")
+    with suppress(OSError), journal.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - len(_JOURNAL_END)))
+        if file.read() == _JOURNAL_END:
+            raise ProjectError(
+                f"{journal} tells to remove another file, which no journal of this program does; delete that "
+                "journal, or get the project anew from who sent it."
+            )
+
+
+def _refuse_foreign_schema(connection: sqlite3.Connection, folder: Path) -> None:
+    """Refuse views, triggers and virtual tables: what they do when they are read or written is not ours."""
+    row = connection.execute(
+        "SELECT type, name FROM main.sqlite_master "
+        "WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
+    ).fetchone()
+    if row is not None:
+        raise ProjectError(
+            f"The database of the project {folder} holds the {row['type']} {row['name']!r}, which this "
+            "program did not make; get the project anew from who sent it."
+        )
+
+
 def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
     """Return an error of SQLite as one sentence that says what to do."""
     name = getattr(error, "sqlite_errorname", "") or ""
@@ -255,6 +297,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     try:
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
@@ -316,6 +359,7 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
             f"The database of the project {path.parent} is empty; run `pixelcam review rescue {path.parent}` "
             "to save what can be read."
         )
+    _refuse_foreign_schema(connection, path.parent)
     version = check_version(connection, str(path.parent))
     findings = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if findings != "ok":

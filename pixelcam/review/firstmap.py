@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pixelcam.errors import OutputError
 from pixelcam.export.atomic import write_bytes
 from pixelcam.localize.localization import ModelRef
-from pixelcam.review.seedstore import image_folder
+from pixelcam.review.seedstore import image_part
 
 SIDE = 320
 """Longest side in pixels."""
@@ -43,7 +43,7 @@ class FirstMap:
 
 def first_map_path(project: Path, image: int) -> Path:
     """Return where the first map of an image is kept."""
-    return image_folder(project, image) / "first-map.png"
+    return image_part(project, image, "first-map.png")
 
 
 def keep_first_map(path: Path, foreground: NDArray[np.float32], name: str) -> None:

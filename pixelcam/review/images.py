@@ -15,7 +15,7 @@ from PIL import Image
 
 from pixelcam.errors import ChangedImageError, ImageError, MissingImageError, OutputError
 from pixelcam.export.atomic import write_bytes, write_text
-from pixelcam.review.seedstore import image_folder
+from pixelcam.review.seedstore import image_part
 from pixelcam.seeds.grid import SeedGrid, seed_grid
 from pixelcam.slides import Slide, hash_file, open_slide
 
@@ -56,7 +56,7 @@ def insert_image(connection: sqlite3.Connection, folder: Path, slide: Slide) -> 
 def describe_image(row: sqlite3.Row, folder: Path) -> None:
     """Write beside the pictures of an image which one it is, so that they mean something by themselves."""
     write_text(
-        image_folder(folder, row["id"]) / "image.json",
+        image_part(folder, row["id"], "image.json"),
         json.dumps(dict(zip(row.keys(), row, strict=True)), indent=1, ensure_ascii=False) + "\n",
     )
 
@@ -167,7 +167,7 @@ def make_thumbnail(slide: Slide) -> NDArray[np.uint8]:
 
 def thumbnail_path(folder: Path, image: int) -> Path:
     """Return where the thumbnail of an image is kept."""
-    return image_folder(folder, image) / "thumbnail.png"
+    return image_part(folder, image, "thumbnail.png")
 
 
 def keep_thumbnail(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pixelcam.errors import OutputError, ProjectError, ProjectLockedError
-from pixelcam.export.atomic import output_error
+from pixelcam.export.atomic import output_error, write_text
+from pixelcam.files import own
 from pixelcam.jobs.process import ProcessMark, mark_process
 
 LOCKS = "locks"
@@ -85,10 +86,10 @@ class ReviewerLock:
 
     def __init__(self, folder: Path, reviewer: str) -> None:
         self.folder, self.reviewer = folder, reviewer
-        place = folder / LOCKS
-        self._note = place / f"{slug(reviewer)}.json"
+        self._note = own(folder, LOCKS, f"{slug(reviewer)}.json", error=ProjectError)
         # Not of one thread: a project is closed by another one than opened it.
-        self._lock = FileLock(place / f"{slug(reviewer)}.lock", timeout=0, thread_local=False)
+        lock = own(folder, LOCKS, f"{slug(reviewer)}.lock", error=ProjectError)
+        self._lock = FileLock(lock, timeout=0, thread_local=False)
         self.take()
 
     def take(self) -> None:
@@ -109,8 +110,8 @@ class ReviewerLock:
         process = mark_process()
         if process is not None:
             holder = Holder(self.reviewer, process, datetime.now().astimezone().isoformat(timespec="seconds"))
-            with suppress(OSError):  # whoever comes next will merely not be told who it is
-                self._note.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+            with suppress(OutputError):  # whoever comes next will merely not be told who it is
+                write_text(self._note, json.dumps(asdict(holder)))
 
     def take_again(self) -> None:
         """Take the lock anew, which a drive that was away may have dropped."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pixelcam.errors import ProjectError
 from pixelcam.export import safe_stem
+from pixelcam.files import own
 from pixelcam.review import records
 from pixelcam.review.agreement import (
     Agreement,
@@ -117,7 +118,7 @@ def merge(target: str | Path, sources: Sequence[str | Path], *, reviewer: str) -
             renamed=renamed,
             conflicts=conflicts,
             agreements=agreements(merged),
-            maps=list(write_disagreements(merged, target / "agreement")),
+            maps=list(write_disagreements(merged, own(target, "agreement", error=ProjectError))),
         )
 
 

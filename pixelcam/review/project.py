@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import shutil
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import ConfigError, ProjectError
 from pixelcam.export.atomic import output_error
+from pixelcam.files import is_made, remove_made
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.review import images, journal, records
-from pixelcam.review.arrays import Box, read_map, write_map
+from pixelcam.review.arrays import MAP_NAME, Box, new_map_name, read_map, write_map
 from pixelcam.review.entries import STATUSES, ProjectEvent, UsedModel, UsedRun
 from pixelcam.review.firstmap import FirstMap, first_map_path, keep_first_map, read_first_map
 from pixelcam.review.journal import Save
 from pixelcam.review.opened import OpenProject
-from pixelcam.review.seedstore import image_folder
+from pixelcam.review.seedstore import image_folder, image_part
 from pixelcam.seeds.grid import SeedGrid
 
 
@@ -105,7 +105,7 @@ class Project(OpenProject):
         self._database.check_writable()
         place = image_folder(self.folder, id)
         # A name of its own: the map before stays whole until the tables name this one.
-        path = place / f"map-{secrets.token_hex(4)}.zarr"
+        path = image_part(self.folder, id, new_map_name())
         try:
             write_map(path, localization.foreground)
             with self._database.writing() as connection:
@@ -123,7 +123,7 @@ class Project(OpenProject):
         with self._database.reading() as connection:
             replaced = records.replaced_maps(connection, id)
         for name in replaced:  # others may be another reviewer's, about to be named by the tables
-            shutil.rmtree(place / name, ignore_errors=True)
+            remove_made(place, name, MAP_NAME)
 
     def first_map(self, id: int) -> FirstMap | None:
         """Return the first localization's map in small, None where it was not kept."""
@@ -140,7 +140,9 @@ class Project(OpenProject):
         entry = self.image(id)
         with self._database.reading() as connection:
             row = records.latest_localization(connection, id)
-        foreground = None if row is None else read_map(image_folder(self.folder, id) / row["map"])
+        foreground = None
+        if row is not None and is_made(row["map"], MAP_NAME):
+            foreground = read_map(image_part(self.folder, id, row["map"]))
         if row is None or foreground is None:
             return None
         return Localization(

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import ProjectError
 from pixelcam.export.atomic import output_error
+from pixelcam.files import refuse_links_below
 from pixelcam.review import journal
-from pixelcam.review.database import DATABASE, connect, create
+from pixelcam.review.database import DATABASE, connect, create, refuse_foreign_parts
 from pixelcam.review.journal import find_patches
 from pixelcam.review.locking import LOCKS, read_holder
 from pixelcam.review.salvage import damaged_copy, highest, readable_rows
@@ -96,6 +97,9 @@ def rescue(folder: str | Path) -> RescueReport:
     path = folder / DATABASE
     if not path.is_file():
         raise ProjectError(f"{folder} holds no project ({DATABASE} is not there); choose another folder.")
+    refuse_foreign_parts(path)
+    for part in ("images", LOCKS):
+        refuse_links_below(folder / part, ProjectError)
     fresh = folder / f".rescue-{secrets.token_hex(4)}.sqlite"
     with ExitStack() as stack:
         _take_all_locks(folder, stack)

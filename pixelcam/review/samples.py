@@ -18,7 +18,7 @@ from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, ne
 from pixelcam.export.atomic import write_bytes
 from pixelcam.review.locking import slug
 from pixelcam.review.project import Project
-from pixelcam.review.seedstore import image_folder
+from pixelcam.review.seedstore import image_part
 from pixelcam.slides import Slide, open_slide
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _kept(project: Project, id: int, model: str, known: Gathered | None) -> Imag
 
 
 def _path(project: Project, id: int) -> Path:
-    return image_folder(project.folder, id) / f"samples-{slug(project.reviewer)}.safetensors"
+    return image_part(project.folder, id, f"samples-{slug(project.reviewer)}.safetensors")
 
 
 def _stamp(model: str, state: str) -> str:

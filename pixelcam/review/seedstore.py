@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelcam.errors import ProjectError, SeedsError
+from pixelcam.files import own
 from pixelcam.review import journal
 from pixelcam.review.arrays import Box, SeedPicture
 from pixelcam.review.database import Database
@@ -227,7 +228,7 @@ class SeedStore:
         key = (canvas.image, canvas.reviewer)
         if key not in self._pictures:
             self._pictures[key] = SeedPicture(
-                image_folder(self._folder, canvas.image) / f"seeds-{slug(canvas.name)}.zarr",
+                image_part(self._folder, canvas.image, f"seeds-{slug(canvas.name)}.zarr"),
                 canvas.shape,
                 {"pixelcam": {"reviewer": canvas.name, "number": canvas.reviewer}},
             )
@@ -235,8 +236,25 @@ class SeedStore:
 
 
 def image_folder(project: Path, image: int) -> Path:
-    """Return where a project keeps what belongs to an image."""
-    return project / "images" / str(image)
+    """Return where a project keeps what belongs to an image.
+
+    Raises
+    ------
+    ProjectError
+        The folder is a symbolic link, or lies in one.
+    """
+    return own(project, "images", str(image), error=ProjectError)
+
+
+def image_part(project: Path, image: int, name: str) -> Path:
+    """Return where a project keeps one of the things that belong to an image.
+
+    Raises
+    ------
+    ProjectError
+        It is a symbolic link, or lies in one.
+    """
+    return own(project, "images", str(image), name, error=ProjectError)
 
 
 def _note_applied(connection: sqlite3.Connection, image: int, reviewer: int, applied: int) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 
 from pixelcam.errors import DatasetError, PixelCAMError, ProjectError
-from pixelcam.files import inside, remove_made, unlinked
+from pixelcam.files import inside, own, refuse_links_below, remove_made
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators alone")
 OUTSIDE = [
@@ -38,7 +39,7 @@ def test_a_name_that_leads_out_is_refused_in_one_sentence(tmp_path, name):
     assert "\n" not in str(raised.value)
     assert str(raised.value).endswith(".")
     with pytest.raises(ProjectError):
-        unlinked(tmp_path, name, error=ProjectError)
+        own(tmp_path, name, error=ProjectError)
 
 
 @pytest.mark.parametrize("name", OUTSIDE, ids=repr)
@@ -54,7 +55,7 @@ def test_no_part_of_a_name_may_lead_out(tmp_path, name):
 @pytest.mark.parametrize("name", ["a.png", "a/b.png", "a/b c (1).png", "..a", "a..b/..c", "Ä/ö", ".x"])
 def test_a_name_that_stays_is_joined_as_it_is(tmp_path, name):
     assert inside(tmp_path, name) == tmp_path / name
-    assert unlinked(tmp_path, name) == tmp_path / name
+    assert own(tmp_path, name) == tmp_path / name
 
 
 def test_the_message_names_the_file_that_gave_the_name(tmp_path):
@@ -87,10 +88,10 @@ def test_a_link_is_followed_to_where_it_ends(tmp_path):
         with pytest.raises(PixelCAMError):
             inside(root, name)
         with pytest.raises(PixelCAMError, match="symbolic link"):
-            unlinked(root, name)
+            own(root, name)
     assert inside(root, "in/a.png") == root / "in" / "a.png"
     with pytest.raises(PixelCAMError, match="symbolic link"):
-        unlinked(root, "in/a.png")
+        own(root, "in/a.png")
 
 
 @posix
@@ -108,7 +109,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     assert inside(tmp_path / "link", "a") == tmp_path / "link" / "a"
-    assert unlinked(tmp_path / "link", "a") == tmp_path / "link" / "a"
+    assert own(tmp_path / "link", "a") == tmp_path / "link" / "a"
 
 
 def test_only_a_folder_of_ours_is_removed(tmp_path):
@@ -148,3 +149,21 @@ def test_what_a_link_leads_to_is_not_removed(tmp_path):
     remove_made(tmp_path / "images" / "1", "map-0123abcd.zarr", r"map-[0-9a-f]{8}\.zarr")
     remove_made(tmp_path, "map-0123abcd.zarr", r"map-[0-9a-f]{8}\.zarr")
     assert (tmp_path / "victim" / "map-0123abcd.zarr").is_dir()
+
+
+@posix
+def test_a_pipe_is_not_waited_on(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ProjectError, match="is a pipe or a device"):
+        own(tmp_path, "pipe", error=ProjectError)
+
+
+@posix
+def test_a_link_anywhere_below_is_found(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_bytes(b"x")
+    refuse_links_below(tmp_path / "a", ProjectError)
+    refuse_links_below(tmp_path / "gone", ProjectError)
+    (tmp_path / "a" / "b" / "link").symlink_to("file")
+    with pytest.raises(ProjectError, match="symbolic link"):
+        refuse_links_below(tmp_path / "a", ProjectError)
