@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import ImageError, SeedsError
 from pixelcam.events import Event
-from pixelcam.export.annotations import Annotation, read_annotations
+from pixelcam.export.annotations import Annotation, is_annotation_file, read_annotations
 from pixelcam.export.areas import grid_ring
 from pixelcam.export.filling import fill_polygon
 from pixelcam.export.ngff import MARKER, read_label_zarr
@@ -35,12 +36,12 @@ def read_labels(
 ) -> NDArray[np.uint8]:
     """Read annotations or a label image as seeds of an image.
 
-    What kind of file it is, is told by its name and content:
+    What kind of file it is, is told by its content:
 
-    - GeoJSON as QuPath writes it, or the annotation JSON of HistomicsUI. A seed pixel takes the class of the
-      polygon that holds its centre; where several do, of the one that comes last in the file. Polygons that
-      cross themselves are filled by the even-odd rule, and a warning names each. Points and lines are passed
-      over with a warning.
+    - GeoJSON as QuPath writes it, also compressed, or the annotation JSON of HistomicsUI. A seed pixel takes
+      the class of the polygon that holds its centre; where several do, of the one that comes last in the
+      file. Polygons that cross themselves are filled by the even-odd rule, and a warning names each. Points,
+      lines and other shapes that are no areas are passed over with a warning.
     - A label image: PNG or TIFF of one channel, NPZ with the array ``labels``, or an OME-Zarr label image. It
       must have the size of one of the image's levels, to the pixel; where that is not the level that seeds
       are kept at, each seed pixel takes the label nearest to its centre.
@@ -71,7 +72,7 @@ def read_labels(
     """
     path = Path(path)
     grid = seed_grid(_sizes(slide))
-    if path.suffix.lower() in (".json", ".geojson"):
+    if is_annotation_file(path):
         labels = _from_annotations(path, slide, grid, meanings, on_event)
     else:
         values, fingerprint = _load(path)
@@ -97,8 +98,12 @@ def _from_annotations(
     _refuse_other_image(path, slide, found.fingerprint)
     areas = [one for one in found.annotations if one.polygons]
     if len(areas) < len(found.annotations):
-        count = len(found.annotations) - len(areas)
-        on_event(_warning(f"{path.name}: {count} points, lines or other shapes are no areas; left out."))
+        forms = Counter(one.form for one in found.annotations if not one.polygons)
+        listed = ", ".join(f"{count} {form}" for form, count in forms.most_common())
+        what = f"{forms.total()} points, lines or other shapes are no areas ({listed})"
+        if not areas:
+            raise SeedsError(f"{path} holds nothing to fill: its {what}; draw areas.")
+        on_event(_warning(f"{path.name}: {what}; left out."))
     by_name = _lookup(meanings) or {"foreground": FOREGROUND, "background": BACKGROUND}
     kinds = dict.fromkeys(one.kind for one in areas)
     unknown = [kind for kind in kinds if kind.casefold() not in by_name]

@@ -216,7 +216,8 @@ def test_points_are_left_out_and_told(path, slide):
     geojson(path, point, feature(square(0, 0, 4), "foreground"))
     events = []
     np.testing.assert_array_equal(read_labels(path, slide, on_event=events.append), 2 * box(0, 0, 4))
-    assert "1 points, lines or other shapes are no areas" in events[0].message
+    assert "1 points, lines or other shapes are no areas (1 Point); left out" in events[0].message
+    assert "holds nothing to fill: its 1 points, lines" in refusal(geojson(path, point), slide)
 
 
 def test_labels_that_meet_no_pixel_are_refused(path, slide, tmp_path):
