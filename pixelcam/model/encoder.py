@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -197,14 +198,25 @@ def _shape(found: Tensor) -> tuple[int, ...]:
 
 
 _KINDS = frozenset({"weight", "bias", "running_mean", "running_var"})
+# What timm calls the classifiers of its models, and those that ports and torchvision use.
+_CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear", "logits", "output")
+# Counters and tables that follow from the architecture: files may hold them or not.
+_COUNTER = "num_batches_tracked"
+_COMPUTED = frozenset({_COUNTER, "relative_position_index", "relative_coords_table", "attn_mask"})
+_MOST_NAMED = 3
+_GIVE = "Give a file of this very encoder and of nothing else."
 
 
-def load_encoder_weights(encoder: Encoder, tensors: Mapping[str, Tensor], in_order: bool = True) -> None:
+def load_encoder_weights(
+    encoder: Encoder, tensors: Mapping[str, Tensor], in_order: bool = True
+) -> tuple[str, ...]:
     """Copy a user's backbone weights into an encoder, by name or, failing that, by order.
 
+    Names count whatever stands before all of them, such as ``module.``, ``encoder.`` or ``visual.trunk.``.
     Ports of one architecture to another library often hold the same tensors, in the same order, under other
     names (EfficientNet-Lite0 does); when names do not match, tensors are matched by order and must fit shape
-    by shape. Tensors of a classifier after the last encoder tensor are left out.
+    by shape. Every tensor of the file is used, but for those of one classifier of images, and for counters
+    and tables that follow from the architecture.
 
     Parameters
     ----------
@@ -215,45 +227,130 @@ def load_encoder_weights(encoder: Encoder, tensors: Mapping[str, Tensor], in_ord
     in_order
         Whether they are in the order of the layers. A safetensors file does not keep it.
 
+    Returns
+    -------
+    tuple of str
+        The tensors of a classifier that were left out.
+
     Raises
     ------
     CheckpointError
-        The tensors are of another architecture.
+        The tensors are of another architecture: some are missing, of another shape, or left over.
     """
     broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
     if broken is not None:
         raise CheckpointError(f"The weights hold values that are no numbers, in {broken}; give another file.")
     target = encoder.body.state_dict()
-    for prefix in ("", "module.", "model.", "encoder.body.", "backbone."):
-        named = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-        if all(key in named and named[key].shape == value.shape for key, value in target.items()):
-            encoder.body.load_state_dict({key: named[key] for key in target})
-            return
-    ordered = _match_by_order(target, tensors) if in_order else None
-    if ordered is None:
+    prefix, matches = _prefix(target, tensors)
+    if 2 * matches > len(target):
+        return _load_by_name(encoder, target, tensors, prefix)
+    matched = _match_by_order(encoder, target, tensors) if in_order else None
+    if matched is None:
         raise CheckpointError(
             f"The weights do not fit the encoder {encoder.name}: neither their names nor their shapes in "
             "order match; give a file of this encoder, with timm's names, or a PyTorch file (.pth): "
             "safetensors keeps no order."
         )
+    ordered, left_out = matched
     encoder.body.load_state_dict(ordered)
+    return left_out
 
 
-def _match_by_order(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+def _prefix(target: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> tuple[str, int]:
+    """Return what stands before the encoder's own names in a file, and how many of them it holds so."""
+    found = Counter(
+        key[: len(key) - len(ending)] for key in tensors for ending in _endings(key) if ending in target
+    )
+    return max(found.items(), key=lambda item: (item[1], -len(item[0])), default=("", 0))
+
+
+def _endings(key: str) -> Iterator[str]:
+    parts = key.split(".")
+    yield from (".".join(parts[at:]) for at in range(len(parts)))
+
+
+def _load_by_name(
+    encoder: Encoder, target: Mapping[str, Tensor], tensors: Mapping[str, Tensor], prefix: str
+) -> tuple[str, ...]:
+    named = {key: tensors[prefix + key] for key in target if prefix + key in tensors}
+    lacking = [key for key in target if key not in named and key.rpartition(".")[2] not in _COMPUTED]
+    other = [key for key, value in named.items() if value.shape != target[key].shape]
+    rest = [key for key in tensors if key.removeprefix(prefix) not in named or not key.startswith(prefix)]
+    rest = [key for key in rest if key.rpartition(".")[2] not in _COMPUTED]
+    classifier = tuple(
+        key for key in rest if _is_of_classifier(encoder, key.removeprefix(prefix), tensors[key])
+    )
+    foreign = [key for key in rest if key not in classifier]
+    problems = []
+    if lacking:
+        problems.append(f"they lack {_some(lacking)}")
+    if other:
+        shapes = [f"{key} {_size(named[key])} instead of {_size(target[key])}" for key in other]
+        problems.append(f"of another shape are {_some(shapes)}")
+    if foreign:
+        problems.append(f"the encoder has no {_some(foreign)}")
+    if problems:
+        raise CheckpointError(
+            f"The weights do not fit the encoder {encoder.name}: {'; '.join(problems)}. {_GIVE}"
+        )
+    encoder.body.load_state_dict({**target, **named})
+    return classifier
+
+
+def _is_of_classifier(encoder: Encoder, key: str, value: Tensor) -> bool:
+    """Return whether a tensor is the weight or bias of a linear classifier of the encoder's features."""
+    module, _, kind = key.rpartition(".")
+    described = getattr(encoder.body, "pretrained_cfg", None) or {}
+    own = described.get("classifier") or ()
+    known = {*_CLASSIFIERS, *((own,) if isinstance(own, str) else own)}
+    if module not in known and not any(module == f"{name}.fc" for name in known):
+        return False
+    return value.dim() == 1 if kind == "bias" else kind == "weight" and value.dim() in (2, 4)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _size(value: Tensor) -> str:
+    return " x ".join(map(str, value.shape)) or "1"
+
+
+def _match_by_order(
+    encoder: Encoder, target: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]] | None:
     """Return the tensors under the encoder's names, one after the other; None where they are of another one.
 
     Shapes alone do not tell a weight of batch normalisation from its bias or its running mean, all of which
-    have one value a channel: safetensors sorts them by name. So what they are called must agree too.
+    have one value a channel: safetensors sorts them by name. So what they are called must agree too. What is
+    left out must be a classifier's weight and bias at the end.
     """
-    counted = {key: value for key, value in target.items() if not key.endswith("num_batches_tracked")}
+    counted = {key: value for key, value in target.items() if not key.endswith(_COUNTER)}
     kept = [(key, value) for key, value in tensors.items() if value.dim() > 0]
-    if len(kept) < len(counted):
+    scalars = [value for value in tensors.values() if value.dim() == 0]
+    if len(kept) < len(counted) or any(value.is_floating_point() for value in scalars):
         return None
     pairs = list(zip(counted.items(), kept, strict=False))
     if any(wanted.shape != value.shape or _other(name, key) for (name, wanted), (key, value) in pairs):
         return None
+    rest = kept[len(counted) :]
+    shapes = [tuple(value.shape) for _, value in rest]
+    if rest and not _is_classifier(shapes, encoder.info.final_channels):
+        raise CheckpointError(
+            f"The weights do not fit the encoder {encoder.name}: "
+            f"it has no {_some([key for key, _ in rest])}. {_GIVE}"
+        )
     matched = {name: value for (name, _), (_, value) in pairs}
-    return {key: matched.get(key, value) for key, value in target.items()}
+    return {key: matched.get(key, value) for key, value in target.items()}, tuple(key for key, _ in rest)
+
+
+def _is_classifier(shapes: Sequence[tuple[int, ...]], channels: int) -> bool:
+    """Return whether shapes are those of a linear classifier of so many channels, its bias last if any."""
+    weight, *bias = shapes
+    linear = len(weight) in (2, 4) and weight[1:] in ((channels,), (channels, 1, 1))
+    return linear and bias in ([], [weight[:1]])
 
 
 def _other(name: str, key: str) -> bool:

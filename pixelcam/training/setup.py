@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pixelcam.datasets import Dataset
 from pixelcam.errors import ConfigError, DatasetError, RunError
+from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export.atomic import write_text
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
@@ -144,10 +145,16 @@ def _working_mpp(settings: TrainSettings, dataset: Dataset, view: int) -> float 
     return mpp * sum(sides) / len(sides) * crop / view
 
 
-def build_network(settings: TrainSettings, card: ModelCard) -> PixelCAM:
-    """Return the network to train, its encoder initialised as the settings say."""
+def build_network(settings: TrainSettings, card: ModelCard, on_event: EventSink = ignore_events) -> PixelCAM:
+    """Return the network to train, its encoder initialised as the settings say.
+
+    What of a file of weights is left out, a classifier, is told by a warning.
+    """
     network = card.build(dropout=settings.dropout, pretrained=settings.pretrained)
     if settings.weights is not None:
         in_order = settings.weights.suffix != ".safetensors"
-        load_encoder_weights(network.encoder, read_weights(settings.weights), in_order)
+        left_out = load_encoder_weights(network.encoder, read_weights(settings.weights), in_order)
+        if left_out:
+            message = f"Left out of {settings.weights}, as a classifier: {', '.join(left_out)}."
+            on_event(Event("warning", message=message))
     return network

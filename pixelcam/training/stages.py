@@ -94,7 +94,7 @@ class _Training:
         )
         claim_data(run, {"training": dataset, "validation": held_out})
         self.card = plan_card(settings, dataset)
-        self.network = build_network(settings, self.card)
+        self.network = build_network(settings, self.card, on_event)
         settings.teacher_of(self.network.encoder.info).check(self.network)
         self.view = settings.view_of(self.network.encoder.info)
         step = math.lcm(self.network.stride, 2 * MAP_STRIDE)
