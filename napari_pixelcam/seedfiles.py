@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelcam.errors import SeedsError
+from pixelcam.errors import ImageError, SeedsError
 from pixelcam.export import SeedImage, SeedSidecar, write_seeds
 from pixelcam.export.atomic import output_error
+from pixelcam.files import inside
 
 if TYPE_CHECKING:
     from napari_pixelcam.controllers.session import ImageRecord, Session
@@ -112,14 +113,16 @@ def set_aside(folder: Path) -> Path:
 
 
 def _read(path: Path) -> Kept:
-    from PIL import Image
+    from pixelcam.slides.photos import open_picture, pillow_as_needed
 
+    folder = path.parent
     try:
         sidecar = SeedSidecar.from_json(path.read_text(encoding="utf-8"), str(path))
-        with Image.open(path.with_name(Path(sidecar.file).name), formats=["PNG"]) as image:
+        array = inside(folder, sidecar.file, error=SeedsError, source=path)
+        with pillow_as_needed(), open_picture(array, str(array)) as image:
             labels = np.array(image, dtype=np.uint8)
         saved = datetime.fromisoformat(sidecar.saved).astimezone()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, ImageError) as error:
         raise SeedsError(
             f"The seeds saved in {path.parent} are damaged and were left as they are; "
             "new ones go beside them."

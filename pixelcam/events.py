@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pixelcam.limits import parse_json
+
 Kind = Literal["started", "step", "epoch", "validation", "checkpoint", "warning", "done", "failed"]
 
 
@@ -56,7 +58,7 @@ class Event:
     @classmethod
     def from_json(cls, line: str) -> Event:
         """Read an event back from `to_json`; unknown fields of a later version are left out."""
-        values: dict[str, Any] = json.loads(line)
+        values: dict[str, Any] = parse_json(line)
         return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
 
 

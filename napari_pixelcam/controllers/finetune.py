@@ -24,6 +24,7 @@ from napari_pixelcam.keeping import Keeper
 from pixelcam.errors import ConfigError, PixelCAMError
 from pixelcam.events import Event
 from pixelcam.jobs import Run
+from pixelcam.limits import parse_json
 
 NOTE = "dock.json"
 """In a job's folder: the name its model is to get, and whether it has been taken over."""
@@ -283,7 +284,7 @@ class FinetuneController:
             return
         for note in sorted(self.runs.glob(f"*/{NOTE}"), reverse=True):
             try:
-                said = json.loads(note.read_text(encoding="utf-8"))
+                said = parse_json(note.read_text(encoding="utf-8"))
                 if said.get("taken"):
                     continue
                 self._attach(note.parent, said["name"], Run.open(note.parent / "run"))

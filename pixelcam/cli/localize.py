@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pixelcam.cli.inputs import gather_images, refuse_same_stems
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import CancelledError, PixelCAMError
 from pixelcam.events import Event
+from pixelcam.limits import parse_json
 
 if TYPE_CHECKING:
     from pixelcam import Localization
@@ -81,7 +81,7 @@ def _export(found: Localization, out: Path, threshold: float | None) -> dict[str
     from pixelcam.export import export_localization
 
     files = export_localization(found, out, threshold)
-    summary: dict[str, Any] = json.loads(files["summary"].read_text(encoding="utf-8"))
+    summary: dict[str, Any] = parse_json(files["summary"].read_text(encoding="utf-8"))
     return summary
 
 

@@ -11,6 +11,7 @@ from pixelcam.datasets.fold_files import FoldEntry, has_fold, read_fold, refuse_
 from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import split_validation
 from pixelcam.errors import DatasetError
+from pixelcam.files import inside
 
 CLASSES = ("normal", "tumor")
 NORMAL = 0
@@ -170,13 +171,16 @@ def _samples(root: Path, chosen: Sequence[tuple[FoldEntry, str]], split: str, fo
 
 def _find(root: Path, name: str) -> Path | None:
     """Return the file at a path of the fold files, or of its name with another suffix."""
-    return next((path for path in _places(root, name) if path.is_file()), None)
+    places = (inside(root, place, error=DatasetError) for place in _places(name))
+    return next((path for path in places if path.is_file()), None)
 
 
-def _places(root: Path, name: str) -> Iterator[Path]:
+def _places(name: str) -> Iterator[str]:
+    """Yield where a file may lie from the root: at its path, or without the first folders of that."""
     parts = PurePosixPath(name).parts
-    for first in range(len(parts)):
-        path = root.joinpath(*parts[first:])
-        yield path
+    # A path of whoever wrote the fold files is known by its end.
+    for first in range(int(PurePosixPath(name).is_absolute()), len(parts)):
+        path = PurePosixPath(*parts[first:])
+        yield str(path)
         # Names hold dots of their own, in numbers: only what stands behind the last one is a suffix.
-        yield from (path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES if suffix != path.suffix)
+        yield from (str(path.with_suffix(suffix)) for suffix in IMAGE_SUFFIXES if suffix != path.suffix)

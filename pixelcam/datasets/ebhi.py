@@ -8,6 +8,7 @@ from pixelcam.datasets.base import Dataset, Sample
 from pixelcam.datasets.reading import read_table
 from pixelcam.datasets.splits import split_by_patient
 from pixelcam.errors import DatasetError
+from pixelcam.files import inside
 
 FOLDS = 4
 VALPX_PER_CLASS = 5
@@ -76,5 +77,7 @@ def _in_words(name: str) -> str:
 def _sample(root: Path, row: dict[str, str], classes: tuple[str, ...]) -> Sample:
     # Some stems stand in two classes, so the class is part of the name.
     name = f"{row['class']}/{PurePosixPath(row['image']).stem}"
-    mask = root / row["mask"] if row["mask"] else None
-    return Sample(name, root / row["image"], classes.index(row["class"]), mask, row["case"].casefold())
+    table = root / "index.csv"
+    mask = inside(root, row["mask"], error=DatasetError, source=table) if row["mask"] else None
+    image = inside(root, row["image"], error=DatasetError, source=table)
+    return Sample(name, image, classes.index(row["class"]), mask, row["case"].casefold())

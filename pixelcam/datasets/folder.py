@@ -15,6 +15,7 @@ from pixelcam.datasets.labelled import LABELS_FILE, read_label_table, table_part
 from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import pick_masked, split_by_name
 from pixelcam.errors import DatasetError, NoMasksError
+from pixelcam.limits import parse_yaml
 from pixelcam.slides.labels import picture_size
 
 VALPX_PER_CLASS = 5
@@ -227,7 +228,7 @@ def _read_settings(path: Path) -> FolderSettings:
     if not path.is_file():
         return FolderSettings()
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DatasetError(f"{path} cannot be read as YAML.") from error
     if not isinstance(values, dict):

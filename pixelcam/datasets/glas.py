@@ -10,6 +10,7 @@ from pixelcam.datasets.fold_files import has_fold, read_fold, read_rows, refuse_
 from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import split_by_patient
 from pixelcam.errors import DatasetError
+from pixelcam.files import inside
 
 CLASSES = ("benign", "malignant")
 MPP = 0.62005
@@ -29,11 +30,11 @@ class _Files:
         self._masks = _index([root / "masks", *folders])
 
     def image(self, name: str) -> Path | None:
-        exact = self._root / name
+        exact = inside(self._root, name, error=DatasetError)
         return exact if exact.is_file() else self._images.get(PurePosixPath(name).stem)
 
     def mask(self, name: str) -> Path | None:
-        exact = self._root / name
+        exact = inside(self._root, name, error=DatasetError)
         if exact.is_file():
             return exact
         stem = PurePosixPath(name).stem

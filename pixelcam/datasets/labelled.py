@@ -11,6 +11,7 @@ from pixelcam.datasets.base import NO_LABEL, Sample
 from pixelcam.datasets.reading import read_table
 from pixelcam.datasets.splits import split_by_name
 from pixelcam.errors import DatasetError
+from pixelcam.files import inside
 
 LABELS_FILE = "labels.csv"
 SEPARATOR = ";"
@@ -115,13 +116,16 @@ def table_parts(table: LabelTable, regionless: frozenset[int], fold: int) -> dic
 
 def _sample(table: LabelTable, image: str, names: frozenset[str], regionless: frozenset[int]) -> Sample:
     root = table.path.parent
-    path = root / image
+    path = inside(root, image, error=DatasetError, source=table.path)
     if not path.is_file():
         raise DatasetError(
             f"{table.path} names {image}, which is not there: correct the table or add the file."
         )
     name = _name(image)
-    candidates = (root / "masks" / f"{name}.png", path.with_name(f"{path.stem}_mask.png"))
+    candidates = (
+        inside(root, place, error=DatasetError, source=table.path)
+        for place in (f"masks/{name}.png", f"{name}_mask.png")
+    )
     mask = next((file for file in candidates if file.is_file()), None)
     labels = tuple(index for index, known in enumerate(table.classes) if known in names)
     return Sample(

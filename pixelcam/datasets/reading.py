@@ -14,7 +14,7 @@ from pixelcam.datasets.base import Sample
 from pixelcam.errors import DatasetError, ImageError
 from pixelcam.slides import open_slide
 from pixelcam.slides.labels import picture_size, read_mask
-from pixelcam.slides.photos import PHOTO_FORMATS
+from pixelcam.slides.photos import FORMATS_AND_TIFF, open_picture, pillow_as_needed
 
 IGNORE = 255
 """Mask value of pixels that count neither as foreground nor as background."""
@@ -158,12 +158,12 @@ def _nearest(length: int, size: int) -> NDArray[np.intp]:
 
 def _open_rgb(path: Path) -> Image.Image:
     try:
-        with Image.open(path, formats=[*PHOTO_FORMATS, "TIFF"]) as image:
+        with pillow_as_needed(), open_picture(path, str(path), FORMATS_AND_TIFF) as image:
             plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
             plain = plain and getattr(image, "n_frames", 1) == 1 and not _has_more_channels(image)
             if plain and image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
                 return image.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except UnidentifiedImageError:
         pass  # for the other reader to judge
     except (OSError, ValueError, SyntaxError) as error:
         raise _image_error(path, error) from error
@@ -183,8 +183,6 @@ def _image_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} does not exist.")
     if isinstance(error, PermissionError):
         return ImageError(f"{path} cannot be read: permission denied.")
-    if isinstance(error, Image.DecompressionBombError):
-        return ImageError(f"{path} has too many pixels to be trained on whole; cut it into fields.")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(f"{path} is not an image, or of a format that cannot be read.")
     return ImageError(f"{path} is damaged or truncated and cannot be read: {error}.".replace("..", "."))

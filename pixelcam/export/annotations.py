@@ -16,6 +16,7 @@ import numpy as np
 
 from pixelcam.errors import SeedsError
 from pixelcam.export.filling import Ring
+from pixelcam.limits import check_document
 
 MOST_BYTES = 500_000_000
 """The most text that an annotation file may hold, out of its compression."""
@@ -25,6 +26,7 @@ _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 _FEWEST_CORNERS = 64
 _LARGEST = 1e7
+_FAR = 1e12  # pixels: beyond any image, and below what overflows
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,9 @@ def read_annotations(path: str | Path) -> AnnotationFile:
         The file is missing, damaged, larger than `MOST_BYTES`, or neither of the two.
     """
     try:
-        document = json.loads(_content(Path(path)))
+        content = _content(Path(path))
+        check_document(len(content), str(path), "export fewer annotations at a time", SeedsError)
+        document = json.loads(content)
         found = _histomics(document) if _is_histomics(document) else _geojson(document)
         annotations = [
             Annotation(kind, f"annotation {number}{f' ({kind})' if kind else ''}", polygons, form)
@@ -164,7 +168,7 @@ def _fingerprint(document: Any) -> str:
 
 def _ring(points: Any) -> Ring:
     ring = np.asarray(points, np.float64)[:, :2]
-    if ring.shape[1] != 2 or not np.isfinite(ring).all():
+    if ring.shape[1] != 2 or not (np.abs(ring) < _FAR).all():  # neither is NaN
         raise ValueError("coordinates must be pairs of finite numbers")
     return ring
 

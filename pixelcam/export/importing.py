@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from pixelcam.errors import ImageError, SeedsError
 from pixelcam.events import Event
 from pixelcam.export.annotations import Annotation, is_annotation_file, read_annotations
 from pixelcam.export.areas import grid_ring
-from pixelcam.export.filling import fill_polygon
+from pixelcam.export.filling import fill_polygon, filling_work
 from pixelcam.export.ngff import MARKER, read_label_zarr
+from pixelcam.limits import check_memory, read_npz
 from pixelcam.seeds import BACKGROUND, FOREGROUND, UNLABELLED
 from pixelcam.seeds.grid import SeedGrid, seed_grid
 from pixelcam.slides import Slide
@@ -26,6 +27,12 @@ KINDS: Mapping[str, int] = {"foreground": FOREGROUND, "background": BACKGROUND, 
 
 _OWN_VALUES = {UNLABELLED: UNLABELLED, BACKGROUND: BACKGROUND, FOREGROUND: FOREGROUND}
 _MOST_NAMED = 5
+_MOST_WORK = 2e9
+"""Pixels that outlines may fill, and cross, beside a few times the whole image: some seconds."""
+_MOST_VALUES = 65_536
+_BAND = 16_000_000  # pixels that are looked at together
+_FREE = "close other programs, or give a smaller image"
+_SMALLER = "export the labels at the size of a coarser level of the image"
 
 
 def read_labels(
@@ -112,6 +119,7 @@ def _from_annotations(
             f"{path} has the classes {_listed(kind or 'unclassified' for kind in kinds)}; "
             f'say what each means, for example --map "{unknown[0] or "unclassified"}=foreground".'
         )
+    _refuse_too_much(path, areas, slide, grid)
     labels = np.zeros(grid.shape, np.uint8)
     for area in areas:
         if (value := by_name.get(area.kind.casefold())) is not None and _paint(labels, area, grid, value):
@@ -119,6 +127,22 @@ def _from_annotations(
                 _warning(f"{path.name}: {area.title} crosses itself; it is filled by the even-odd rule.")
             )
     return labels
+
+
+def _refuse_too_much(path: Path, areas: list[Annotation], slide: Slide, grid: SeedGrid) -> None:
+    """Refuse areas that would take too long to fill, or more memory than there is."""
+    pixels = grid.shape[0] * grid.shape[1]
+    check_memory(10 * pixels, f"{slide.name} has {pixels} pixels to paint on", _FREE, SeedsError)
+    work = sum(
+        filling_work([grid_ring(ring, grid) for ring in polygon], grid.shape)
+        for area in areas
+        for polygon in area.polygons
+    )
+    if work > _MOST_WORK + 10 * pixels:
+        raise SeedsError(
+            f"The outlines of {path} are too many or too winding to be filled; simplify them in the program "
+            "that drew them, or export fewer at a time."
+        )
 
 
 def _paint(labels: NDArray[np.uint8], area: Annotation, grid: SeedGrid, value: int) -> bool:
@@ -185,8 +209,9 @@ def _load_file(path: Path) -> NDArray[Any]:
 
 def _load_arrays(path: Path) -> NDArray[Any]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return np.asarray(arrays["labels"])
+        return read_npz(path, "labels", SeedsError, _SMALLER)
+    except SeedsError:
+        raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SeedsError(f"{path} cannot be read: {reason}; check the path.") from error
@@ -195,7 +220,7 @@ def _load_arrays(path: Path) -> NDArray[Any]:
 
 
 def _by_meaning(path: Path, values: NDArray[Any], meanings: Mapping[str, str] | None) -> NDArray[np.uint8]:
-    present = [int(value) for value in np.unique(values)]
+    present = _present(path, values)
     by_text = _lookup(meanings)
     known: Mapping[int, int] = _OWN_VALUES
     if meanings is not None:
@@ -208,9 +233,31 @@ def _by_meaning(path: Path, values: NDArray[Any], meanings: Mapping[str, str] | 
             f"for example --map {example}=foreground --map {min(present)}=background."
         )
     labels = np.zeros(values.shape, np.uint8)
-    for value, label in known.items():
-        labels[values == value] = label
+    for rows in _bands(values):
+        for value, label in known.items():
+            labels[rows][values[rows] == value] = label
     return labels
+
+
+def _present(path: Path, values: NDArray[Any]) -> list[int]:
+    """Return the values that an image (h, w) has, in order."""
+    found: set[int] = set()
+    for rows in _bands(values):
+        some = np.unique(values[rows])
+        if len(some) <= _MOST_VALUES:
+            found.update(some.tolist())
+        if max(len(some), len(found)) > _MOST_VALUES:
+            raise SeedsError(
+                f"{path} has more than {_MOST_VALUES} different values, so that nobody can say what each "
+                "means; export the labels by class."
+            )
+    return sorted(map(int, found))
+
+
+def _bands(values: NDArray[Any]) -> Iterator[slice]:
+    """Yield some rows of an image (h, w) at a time: copies of a whole one would fill the memory."""
+    rows = max(1, _BAND // max(1, values.shape[1]))
+    return (slice(top, top + rows) for top in range(0, values.shape[0], rows))
 
 
 def _listed(names: Iterable[str], last: str = "and") -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pixelcam.errors import SeedsError
 from pixelcam.export.results import safe_stem
 from pixelcam.export.sidecar import SeedImage
+from pixelcam.limits import read_json
 
 ENDINGS = ("json", "png", "npz", "geojson", "histomics.json", "coco.json", "ome.zarr", "dcm", "dcm.json")
 """What follows ``<stem>.seeds.`` in the names of all files of seeds."""
@@ -53,11 +54,11 @@ def _told(folder: Path, stem: str) -> list[dict[str, Any]]:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, SeedsError, "move it elsewhere")
         for holder in (document.get("attributes"), document.get("info"), document):
             about = holder.get("pixelcam", holder) if isinstance(holder, dict) else None
             if isinstance(about, dict) and isinstance(about.get("image"), dict):
                 return about
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, SeedsError):
         pass
     return {"image": {}}

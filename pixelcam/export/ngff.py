@@ -16,6 +16,8 @@ from pixelcam.errors import SeedsError
 from pixelcam.export.areas import BACKGROUND_COLOUR, FOREGROUND_COLOUR, Grid
 from pixelcam.export.atomic import atomic_folder
 from pixelcam.export.maps import PYRAMID_ABOVE, halve
+from pixelcam.files import inside, refuse_links_below
+from pixelcam.limits import check_zarr
 from pixelcam.seeds import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
@@ -140,14 +142,21 @@ def read_label_zarr(path: str | Path) -> tuple[_Values, str]:
     SeedsError
         The folder is no OME-Zarr image of two axes, or is damaged.
     """
+    refuse_links_below(path, SeedsError)
     try:
         group = zarr.open_group(Path(path), mode="r")
         attributes: dict[str, Any] = dict(group.attrs)
         described = attributes.get("ome", attributes)["multiscales"][0]
-        values = np.asarray(group[described["datasets"][0]["path"]])
+        name = described["datasets"][0]["path"]
+        inside(path, name, error=SeedsError, source=Path(path) / MARKER)
+        array: Any = group[name]
+        check_zarr(array, str(path), SeedsError, "export the labels at a coarser level of the image")
+        values = np.asarray(array)
         if values.ndim != 2:
             raise ValueError("labels have two axes")
         about = attributes.get("pixelcam", {})
         return values, str(about.get("image", {}).get("fingerprint", ""))
+    except SeedsError:
+        raise
     except Exception as error:  # the decoders raise whatever they stumble over
         raise SeedsError(f"{path} is damaged or no OME-Zarr label image; export the labels again.") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from pixelcam.errors import ImageError
+from pixelcam.files import inside
+from pixelcam.limits import read_json
+from pixelcam.slides.tiffs import read_tiff_array
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def is_summary(path: str | Path) -> bool:
     """Return whether a JSON file is the summary of a localization."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(path, ImageError, "give the summary of a localization")
+    except (OSError, ValueError, ImageError):
         return False
     return isinstance(values, dict) and isinstance(values.get("fg"), dict) and "classes" in values
 
@@ -47,8 +48,8 @@ def read_localization(summary: str | Path) -> Localization:
 
     summary = Path(summary)
     try:
-        values: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
-        foreground = _read_map(summary.parent / Path(values["fg"]["file"]).name)
+        values: dict[str, Any] = read_json(summary, ImageError, "localize the image again")
+        foreground = _read_map(inside(summary.parent, values["fg"]["file"], error=ImageError, source=summary))
         scale, translate = (tuple(map(float, values["fg"][key])) for key in ("scale", "translate"))
         image, model = values["image"], values["model"]
         found = Localization(
@@ -81,8 +82,9 @@ def _read_map(path: Path) -> NDArray[np.float32]:
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
     try:
-        with tifffile.TiffFile(path) as file:
-            values = np.asarray(file.series[0].levels[0].asarray(), np.float32)
+        values = np.asarray(read_tiff_array(path), np.float32)
+    except ImageError:
+        raise
     except Exception as error:  # the decoders raise whatever they stumble over
         raise ImageError(f"{path} is damaged; localize the image again.") from error
     if values.ndim != 2 or not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:

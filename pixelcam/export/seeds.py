@@ -20,9 +20,11 @@ from pixelcam.errors import ConfigError, ImageError, SeedsError
 from pixelcam.export.atomic import atomic_paths, write_bytes
 from pixelcam.export.naming import free_stem
 from pixelcam.export.sidecar import SeedCounts, SeedImage, SeedSidecar
+from pixelcam.files import inside
+from pixelcam.limits import read_npz
 from pixelcam.seeds import count_seeds
 from pixelcam.slides import hash_file
-from pixelcam.slides.photos import pillow_as_needed
+from pixelcam.slides.photos import open_picture, pillow_as_needed
 
 FORMATS = ("png", "npz")
 _SIDECAR = ".seeds.json"
@@ -161,7 +163,7 @@ def read_seed_record(path: Path) -> SeedRecord:
             f"{path} cannot be read; check its permissions or export these seeds again."
         ) from error
     sidecar = SeedSidecar.from_json(text, str(path))
-    array = path.parent / Path(sidecar.file).name
+    array = inside(path.parent, sidecar.file, error=SeedsError, source=path)
     labels = _checked(_load_labels(array), sidecar, str(array))
     counts = SeedCounts(*count_seeds(labels))
     return SeedRecord(labels, replace(sidecar, counts=counts), _find_image(path, sidecar.image))
@@ -185,6 +187,7 @@ def _checked(labels: NDArray[Any], sidecar: SeedSidecar, subject: str) -> NDArra
 
 def _find_image(sidecar_path: Path, image: SeedImage) -> Path:
     folder = sidecar_path.parent
+    # Where the image lies is for the sidecar to say: it is only read, and taken only if its bytes are known.
     names = [folder / image.relative_path] if image.relative_path else []
     if image.path:
         # A path from Windows names no folder that is known here, but its last part is still the file's name.
@@ -258,11 +261,13 @@ def _save_labels(path: Path, labels: NDArray[np.uint8]) -> None:
 def _load_labels(path: Path) -> NDArray[Any]:
     try:
         if path.suffix == ".npz":
-            # From memory, because numpy leaves a damaged file open.
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                return np.asarray(arrays["labels"])
-        with pillow_as_needed(), Image.open(path, formats=["PNG"]) as image:
+            return read_npz(path, "labels", SeedsError, "export these seeds again")
+        with pillow_as_needed(), open_picture(path, str(path)) as image:
             return np.array(image)
+    except ImageError as error:
+        raise SeedsError(str(error)) from error
+    except SeedsError:
+        raise
     except FileNotFoundError as error:
         raise SeedsError(f"{path} is missing, but its sidecar is there; copy it here too.") from error
     except Exception as error:  # the decoders raise whatever they stumble over

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelcam.errors import SeedsError
+from pixelcam.limits import parse_json
 
 if TYPE_CHECKING:
     from pixelcam.localize import ModelRef
@@ -134,7 +135,7 @@ class SeedSidecar:
         """
         broken = SeedsError(f"{subject} is damaged or no seeds sidecar; export these seeds again.")
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             version = int(values["version"])
         except (ValueError, TypeError, KeyError) as error:
             raise broken from error

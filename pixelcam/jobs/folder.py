@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pixelcam.errors import OutputError, RunError
 from pixelcam.export.atomic import output_error, write_text
 from pixelcam.jobs.process import ProcessMark, mark_process
+from pixelcam.limits import parse_json
 
 State = Literal["starting", "running", "done", "stopped", "cancelled", "failed"]
 Outcome = Literal["done", "stopped", "cancelled", "failed"]
@@ -90,7 +91,7 @@ class JobRecord:
             The record is damaged.
         """
         try:
-            values: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
+            values: dict[str, Any] = parse_json((folder / JOB).read_text(encoding="utf-8"))
             values["arguments"] = tuple(values["arguments"])
             if values.get("process") is not None:
                 values["process"] = ProcessMark(**values["process"])
@@ -167,7 +168,7 @@ def _is_abandoned(lock: Path) -> bool:
     try:
         if time.time() - lock.stat().st_mtime < 1.0:
             return False
-        holder = json.loads(lock.read_text(encoding="utf-8"))
+        holder = parse_json(lock.read_text(encoding="utf-8"))
         mark = ProcessMark(**holder)
     except (OSError, ValueError, TypeError):
         return True

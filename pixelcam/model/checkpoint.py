@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pixelcam.errors import CheckpointError, ConfigError
 from pixelcam.export.atomic import atomic_path
+from pixelcam.limits import parse_json
 from pixelcam.model.encoder import FINAL
 from pixelcam.model.familiarity import PREFIX, Familiarity
 from pixelcam.model.network import PixelCAM
@@ -188,7 +189,7 @@ def _why_unreadable(path: Path) -> str:
 
 
 def _card_from_json(text: str) -> ModelCard:
-    values: dict[str, Any] = json.loads(text)
+    values: dict[str, Any] = parse_json(text)
     known = {entry.name for entry in fields(ModelCard)}
     kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value

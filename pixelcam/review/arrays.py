@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import ProjectError
 from pixelcam.files import refuse_links_below
+from pixelcam.limits import check_zarr
 
 Box = tuple[int, int, int, int]
 """(y0, x0, y1, x1), the last two past the end."""
@@ -102,6 +103,7 @@ class SeedPicture:
         if self._array is None:
             refuse_links_below(self.path, ProjectError)
             array: Any = zarr.open_array(self.path, mode="r+", zarr_format=3)
+            check_zarr(array, str(self.path), ProjectError, "paint it anew")
             if array.shape != self.shape or array.dtype != np.uint8:
                 raise ValueError("an array of another image")
             self._array = array
@@ -133,7 +135,9 @@ def read_map(path: Path) -> NDArray[np.float32] | None:
     """Return a map as (h, w) float32, None where it is missing or damaged."""
     try:
         refuse_links_below(path, ProjectError)
-        values = np.asarray(zarr.open_array(path, mode="r", zarr_format=3)[...], np.float32)
+        array: Any = zarr.open_array(path, mode="r", zarr_format=3)
+        check_zarr(array, str(path), ProjectError, "localize the image again")
+        values = np.asarray(array[...], np.float32)
     except Exception:  # as above
         return None
     return values if values.ndim == 2 and np.isfinite(values).all() else None

@@ -71,8 +71,8 @@ def read_first_map(path: Path, name: str) -> NDArray[np.float32] | None:
     """Return a map as it was kept, None where there is none of this name that can be read."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            if image.info.get(_KEY) != name:
+            if image.info.get(_KEY) != name or max(image.size) > SIDE:
                 return None
             return np.asarray(image.convert("L"), np.float32) / np.float32(255)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

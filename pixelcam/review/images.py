@@ -18,9 +18,11 @@ from pixelcam.export.atomic import write_bytes, write_text
 from pixelcam.review.seedstore import image_part
 from pixelcam.seeds.grid import SeedGrid, seed_grid
 from pixelcam.slides import Slide, hash_file, open_slide
+from pixelcam.slides.photos import MAX_PIXELS
 
 THUMBNAIL = 160
 """Longest side of a thumbnail, in pixels."""
+_BAND = 16_000_000  # pixels that are made smaller at a time
 
 
 def insert_image(connection: sqlite3.Connection, folder: Path, slide: Slide) -> int:
@@ -160,7 +162,19 @@ def relative_path(path: Path, folder: Path) -> str:
 def make_thumbnail(slide: Slide) -> NDArray[np.uint8]:
     """Return an image at most `THUMBNAIL` pixels wide and high, (h, w, 3) uint8."""
     fitting = [number for number, level in enumerate(slide.levels) if max(level.shape[:2]) >= THUMBNAIL]
-    image = Image.fromarray(slide.read(level=fitting[-1] if fitting else len(slide.levels) - 1))
+    level = fitting[-1] if fitting else len(slide.levels) - 1
+    height, width, _ = slide.levels[level].shape
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"{slide.name} has no level of less than {height} x {width} pixels; save it as a pyramidal TIFF."
+        )
+    step = max(1, max(height, width) // (8 * THUMBNAIL))
+    rows = step * max(1, _BAND // (step * width))
+    bands = [
+        np.asarray(Image.fromarray(slide.read((slice(top, top + rows), slice(None)), level)).reduce(step))
+        for top in range(0, height, rows)
+    ]
+    image = Image.fromarray(np.concatenate(bands))
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(image)
 
@@ -182,8 +196,10 @@ def read_thumbnail(path: Path) -> NDArray[np.uint8] | None:
     """Return a kept thumbnail, None where there is none that can be read."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
+            if max(image.size) > THUMBNAIL:
+                return None  # not one of ours, and nobody knows how much of it is decoded
             return np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

@@ -17,6 +17,7 @@ from pixelcam.errors import OutputError, ProjectError, ProjectLockedError
 from pixelcam.export.atomic import output_error, write_text
 from pixelcam.files import own
 from pixelcam.jobs.process import ProcessMark, mark_process
+from pixelcam.limits import parse_json
 
 LOCKS = "locks"
 
@@ -137,7 +138,7 @@ class ReviewerLock:
 def read_holder(note: Path) -> Holder | None:
     """Return who a lock's note names, None where there is none."""
     try:
-        values = json.loads(note.read_text(encoding="utf-8"))
+        values = parse_json(note.read_text(encoding="utf-8"))
         return Holder(str(values["reviewer"]), ProcessMark(**values["process"]), str(values["since"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+from pixelcam.limits import parse_json
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.review.entries import ImageEntry, ProjectEvent, UsedModel, UsedRun
 from pixelcam.review.journal import local_time, now
@@ -52,7 +53,7 @@ def _entry(row: sqlite3.Row) -> ImageEntry:
         note=row["note"],
         seconds=row["seconds"],
         threshold=row["threshold"],
-        classes=json.loads(row["classes"]) if row["classes"] else {},
+        classes=parse_json(row["classes"]) if row["classes"] else {},
         model=model_of(row) if row["model"] else None,
         uncertainty=row["uncertainty"],
         familiarity=row["familiarity"],

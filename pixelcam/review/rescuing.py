@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import sqlite3
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pixelcam.errors import ProjectError
 from pixelcam.export.atomic import output_error
 from pixelcam.files import refuse_links_below
+from pixelcam.limits import check_zarr, parse_json
 from pixelcam.review import journal
 from pixelcam.review.database import DATABASE, connect, create, refuse_foreign_parts
 from pixelcam.review.journal import find_patches
@@ -191,7 +191,7 @@ def _complete_images(target: sqlite3.Connection, folder: Path) -> None:
     columns = {row["name"] for row in target.execute("PRAGMA table_info(images)")}
     for note in sorted(folder.glob("images/*/image.json")):
         with suppress(OSError, ValueError, AttributeError):
-            values = json.loads(note.read_text(encoding="utf-8"))
+            values = parse_json(note.read_text(encoding="utf-8"))
             _insert(target, "images", {key: value for key, value in values.items() if key in columns})
 
 
@@ -201,6 +201,7 @@ def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[
     for path in sorted(folder.glob("images/*/seeds-*.zarr")):
         with suppress(Exception):  # whatever the decoders stumble over: the journal has to do
             array: Any = zarr.open_array(path, mode="r", zarr_format=3)
+            check_zarr(array, str(path), ProjectError, "it is left out")
             said: Any = array.attrs["pixelcam"]
             _insert(target, "reviewers", {"id": int(said["number"]), "name": str(said["reviewer"])})
             arrays[int(path.parent.name), int(said["number"])] = np.asarray(array[...], np.uint8)

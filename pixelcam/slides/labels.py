@@ -124,6 +124,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
             close()
     else:
         try:
+            # Not decoded: how large it is does not matter.
             with pillow_as_needed(), Image.open(path, formats=PHOTO_FORMATS) as image:
                 orientation, size = image.getexif().get(ORIENTATION, 1), image.size
         except Exception as error:  # Pillow's readers raise whatever they stumble over
@@ -181,7 +182,7 @@ def _of_tiff(path: Path) -> LabelImage:
                     "of labels that are read; save it smaller."
                 )
             check_complete(tiff, picture.series, path)
-            pixels = channels_last(read_whole(picture), picture.axes)
+            pixels = channels_last(read_whole(picture, path), picture.axes)
         found = _of_samples(pixels, picture.series.keyframe, path)
         close()
     return found

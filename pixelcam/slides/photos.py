@@ -6,7 +6,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,31 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pixelcam.errors import ImageError, PixelCAMError
+from pixelcam.limits import check_memory, file_bytes, webp_size
 from pixelcam.slides.pixels import array_to_rgb, cmyk_to_rgb, hides_all, on_white, to_uint8, white_of
 
 MAX_PIXELS = 400_000_000
 """The largest image read whole: 20,000 x 20,000 pixels, 1.2 GB as RGB."""
 
-# Named, so that Pillow tries no format that runs an outside program, as EPS does.
+# Named at every opening, so that Pillow tries no format that runs an outside program, as EPS does.
 Image.init()
 PHOTO_FORMATS: list[str] = [
     name for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM") if name in Image.OPEN
 ]
 """Pillow's names of the formats that are read, without TIFF."""
+FORMATS_AND_TIFF: list[str] = [*PHOTO_FORMATS, "TIFF"]
+"""Those, and TIFF, where Pillow reads it too."""
+_SAVE_AS_TIFF = "save it as a tiled, pyramidal TIFF"
+_SMALLER = "give a smaller one, or free some memory"
+_BAND = 16_000_000  # pixels that are converted at a time
+_STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+# What the decoders take beside the picture, in bytes a pixel: the coefficients of a progressive JPEG, the
+# canvases of an animation, the 32-bit components of JPEG 2000.
+_DECODING = {"JPEG": 6, "MPO": 6, "WEBP": 8, "GIF": 2, "JPEG2000": 20}
+_AS_RGB = 3
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_START = b"\xff\xd8"
@@ -95,18 +106,26 @@ def opened_photo(path: Path, readable: str) -> Iterator[tuple[Image.Image, bytes
     Raises
     ------
     ImageError
-        As for `open_photo`, also for what goes wrong inside of the block.
+        As for `open_photo`, also for what goes wrong inside of the block; or it is larger than memory allows.
     """
+    check_memory(
+        2 * file_bytes(path),
+        f"{path} is a very large file for an image of one piece",
+        _SAVE_AS_TIFF,
+        ImageError,
+    )
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     if _ends_early(data):
         raise ImageError(_damaged(path))
+    _check_webp(data, path)
     with pillow_as_needed():
         try:
             with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as image:
-                _check(image, path)
+                _refuse_pixels(*image.size, path)
+                _check_cost(image, data, path)
                 yield image, data
         except UnidentifiedImageError as error:
             if data.startswith((_PNG_START, _JPEG_START)):
@@ -161,14 +180,73 @@ def _jpeg_ends(data: bytes) -> bool:
     return False
 
 
-def _check(image: Image.Image, path: Path) -> None:
+def _refuse_pixels(width: int, height: int, path: Path | str) -> None:
     """Refuse what is too large, before any pixel is decoded."""
-    width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that "
-            "are read whole; save it as a tiled, pyramidal TIFF."
+            f"are read whole; {_SAVE_AS_TIFF}."
         )
+
+
+def open_picture(source: Path | bytes, subject: str, formats: Sequence[str] = ("PNG",)) -> Image.Image:
+    """Open a picture of ours, or a label image, for decoding as it is; a context manager, as Pillow's own.
+
+    Call it, and decode, within `pillow_as_needed`.
+
+    Parameters
+    ----------
+    source
+        The file, or its bytes.
+    subject
+        What to call it.
+    formats
+        Pillow's names of those that it may have.
+
+    Raises
+    ------
+    ImageError
+        It is larger than `MAX_PIXELS`, or than memory allows.
+    OSError, ValueError, SyntaxError
+        It is none of these, or damaged.
+    """
+    if "WEBP" in formats and isinstance(source, Path):
+        with source.open("rb") as file:
+            _check_webp(file.read(64), subject)
+    image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*formats])
+    try:
+        _refuse_pixels(*image.size, subject)
+        pixels = image.width * image.height
+        cost = 2 * _STORED.get(image.mode, 4) + _AS_RGB + _DECODING.get(image.format or "", 0)
+        check_memory(
+            pixels * cost, f"{subject} has {image.width} x {image.height} pixels", _SMALLER, ImageError
+        )
+    except ImageError:
+        image.close()
+        raise
+    return image
+
+
+def _check_webp(data: bytes, path: Path | str) -> None:
+    """Refuse a WebP whose canvas is too large, which Pillow makes before it tells its size."""
+    width, height = webp_size(data)
+    _refuse_pixels(width, height, path)
+    needed = len(data) + width * height * (_DECODING["WEBP"] + 4 + _AS_RGB)
+    check_memory(needed, f"{path} has {width} x {height} pixels", _SAVE_AS_TIFF, ImageError)
+
+
+def _check_cost(image: Image.Image, data: bytes, path: Path) -> None:
+    """Refuse an image whose reading takes more memory than can be had."""
+    if is_deep_colour(data):
+        cost = 2 * (len(image.getbands()) + 1) + 4 * 3 + 2 * _AS_RGB
+    elif image.mode.startswith("I") or image.mode == "F":
+        cost = 2 * _STORED.get(image.mode, 4) + 4 + 2 * _AS_RGB
+    else:
+        cost = _STORED.get(image.mode, 4) + _AS_RGB
+        cost += _AS_RGB if image.getexif().get(ORIENTATION, 1) != 1 else 0
+    pixels = image.width * image.height
+    needed = len(data) + pixels * (cost + _DECODING.get(image.format or "", 0)) + 40 * min(pixels, _BAND)
+    check_memory(needed, f"{path} has {image.width} x {image.height} pixels", _SAVE_AS_TIFF, ImageError)
 
 
 def _choose_frame(image: Image.Image, path: Path, count: int, series: int | None) -> None:
@@ -200,15 +278,30 @@ def _to_rgb(image: Image.Image, data: bytes, subject: str) -> tuple[NDArray[np.u
         return upright(_deep_to_rgb(deep[..., :-1] if hidden else deep, subject), orientation), hidden
     if image.mode.startswith("I") or image.mode == "F":
         return upright(array_to_rgb(np.asarray(image), subject), orientation), False
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "CMYK":
-        return cmyk_to_rgb(np.asarray(image)), False
-    if image.has_transparency_data:
-        pixels = np.asarray(image.convert("RGBA"))
-        if hides_all(pixels[..., 3]):
-            return np.ascontiguousarray(pixels[..., :3]), True
-        return np.ascontiguousarray(on_white(pixels[..., :3], pixels[..., 3])), False
-    return np.array(image.convert("RGB")), False
+    hidden = image.has_transparency_data and all(
+        hides_all(np.asarray(band.convert("RGBA"))[..., 3]) for _, band in _bands(image)
+    )
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top, band in _bands(image):
+        rgb[top : top + band.height] = _band_to_rgb(band, image.has_transparency_data and not hidden)
+    return upright(rgb, orientation), hidden
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield some rows of an image at a time, with the first one's number: whole, it would be copied."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _band_to_rgb(band: Image.Image, transparent: bool) -> NDArray[np.uint8]:
+    """Convert some rows (h, w) of 8 bits a sample to (h, w, 3)."""
+    if band.mode == "CMYK":
+        return cmyk_to_rgb(np.asarray(band))
+    if not transparent:
+        return np.asarray((band.convert("RGBA") if band.has_transparency_data else band).convert("RGB"))
+    pixels = np.asarray(band.convert("RGBA"))
+    return on_white(pixels[..., :3], pixels[..., 3])
 
 
 def is_deep_colour(data: bytes) -> bool:

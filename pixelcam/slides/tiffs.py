@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ import zarr
 from numpy.typing import NDArray
 
 from pixelcam.errors import ImageError
+from pixelcam.limits import check_memory, jpeg2000_size, jpeg_size, jpegxl_size, png_size, webp_size
 from pixelcam.slides.layout import GRAYS, Layout
-from pixelcam.slides.photos import MAX_PIXELS, check_series, upright
+from pixelcam.slides.photos import check_series, upright
 from pixelcam.slides.pixel_size import pixel_size
 from pixelcam.slides.slide import LevelArray
 from pixelcam.slides.tiff_structure import is_complete
@@ -27,6 +29,22 @@ EAGER_PIXELS = 64_000_000
 """A single level up to this size is read at once: 192 MB as RGB."""
 
 _SAMPLE = 4096
+_Decode = Callable[..., Any]
+_SizeOf = Callable[[bytes], tuple[int, int]]
+
+# https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml and tifffile's COMPRESSION
+_BYTE_CODECS = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000})
+"""Those that are told how many bytes to make: fax, LZW, deflate, PackBits, LZMA, Zstandard."""
+_SIZED_CODECS: Mapping[int, _SizeOf] = {
+    **dict.fromkeys((6, 7, 33007, 34892), jpeg_size),
+    **dict.fromkeys((33003, 33004, 33005, 34712), jpeg2000_size),
+    **dict.fromkeys((50001,), webp_size),
+    **dict.fromkeys((34933,), png_size),
+    **dict.fromkeys((50002, 52546), jpegxl_size),
+}
+"""Those whose pieces are images of their own, and what tells the size of one."""
+_SMALL_PIECE = 4096 * 4096
+_MOST_PICTURES = 10_000
 _ASIDE = {"label", "macro", "thumbnail", "overview", "label image", "macro image", "map"}
 
 # tifffile logs what it forgives, which Python prints on stderr; refusals are ours to word.
@@ -127,9 +145,12 @@ def opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Callable[[], ob
         The file is no TIFF that can be read.
     """
     with worded(path):
-        tiff = tifffile.TiffFile(path)
+        # Else tifffile opens whatever files the metadata name, anywhere on the machine.
+        tiff = tifffile.TiffFile(path, _multifile=False)
     close = weakref.finalize(tiff, lambda handle: handle.close(), tiff.filehandle)
     try:
+        with worded(path):
+            _refuse_entities(tiff, path)
         yield tiff, close
     except BaseException:
         close()
@@ -145,7 +166,10 @@ def pictures_of(tiff: tifffile.TiffFile, path: Path) -> list[Picture]:
         There is none, or all are empty.
     """
     scenes = [series for index, series in enumerate(tiff.series) if not _is_aside(series, index)]
-    pictures = [Picture(series, plane) for series in scenes for plane in _planes(series)]
+    count = sum(math.prod(_plane_axes(series)) for series in scenes)
+    if count > _MOST_PICTURES:
+        raise ImageError(f"{path} holds {count} planes; save the one that is meant as one image.")
+    pictures = [Picture(series, plane) for series in scenes for plane in np.ndindex(*_plane_axes(series))]
     if not pictures:
         raise ImageError(damaged(path))
     if not all(all(one.size) for one in pictures):
@@ -159,13 +183,13 @@ def _is_aside(series: tifffile.TiffPageSeries, index: int) -> bool:
     return series.name.strip().lower() in _ASIDE or reduced_or_mask
 
 
-def _planes(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, ...]]:
-    """Yield the place of each picture in a series: channels that are no colours are pictures too."""
+def _plane_axes(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
+    """Return the lengths of the axes that count pictures: channels that are no colours are pictures too."""
     axes, shape = series.axes, series.shape
     own = next((tail for tail in ("YXS", "SYX", "YX") if axes.endswith(tail)), axes)
     if axes == "CYX" and (shape[0] == 3 or series.keyframe.photometric not in GRAYS):
         own = axes
-    yield from np.ndindex(*shape[: len(axes) - len(own)])
+    return tuple(int(side) for side in shape[: len(axes) - len(own)])
 
 
 def _default(pictures: list[Picture]) -> int:
@@ -197,27 +221,107 @@ def _levels(tiff: tifffile.TiffFile, picture: Picture, path: Path) -> tuple[tupl
     width, height = picture.size
     if len(series.levels) == 1 and width * height <= EAGER_PIXELS:
         with worded(path):
-            pixels = read_whole(picture)
+            pixels = read_whole(picture, path)
         layout = Layout.of(series, picture.axes, [pixels], str(path))
         return (upright(layout.to_rgb(pixels), orientation),), layout.note
     if orientation != 1:
         raise ImageError(f"{path} is stored turned or mirrored, and too large to turn; save it upright.")
-    segment = page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
-    if min(segment, page.imagelength * page.imagewidth) > MAX_PIXELS:
-        raise ImageError(f"{path} is too large to be read in one piece; save it as a tiled, pyramidal TIFF.")
     with worded(path):
         arrays = [_zarr_level(series, level) for level in range(len(series.levels))]
         layout = Layout.of(series, picture.axes, _samples(arrays[-1], picture), str(path))
     return tuple(TiffLevel(tiff, array, layout, path, plane) for array in arrays), layout.note
 
 
-def read_whole(picture: Picture) -> NDArray[Any]:
-    """Return the stored samples of a picture at its finest level, in its own axes; white where left out."""
+def read_whole(picture: Picture, path: Path) -> NDArray[Any]:
+    """Return the stored samples of a picture at its finest level, in its own axes; white where left out.
+
+    Raises
+    ------
+    ImageError
+        They are more than memory allows.
+    """
+    _check_memory_of(picture, path)
     series, plane = picture.series, picture.plane
     sparse = any(page is not None and 0 in page.databytecounts for page in series.pages)
     if sparse or plane:
         return np.asarray(_zarr_level(series, 0)[plane or ...])
     return np.asarray(series.asarray())
+
+
+def read_tiff_array(path: Path) -> NDArray[Any]:
+    """Return the first image of a TIFF file as it is stored, its finest level.
+
+    Raises
+    ------
+    ImageError
+        It is larger than memory allows.
+    Exception
+        It is damaged: whatever the decoders stumble over.
+    """
+    with tifffile.TiffFile(path, _multifile=False) as tiff:
+        _refuse_entities(tiff, path)
+        series = tiff.series[0].levels[0]
+        _check_sizes(series, path)
+        return read_whole(Picture(series), path)
+
+
+def _refuse_entities(tiff: tifffile.TiffFile, path: Path) -> None:
+    """Refuse OME metadata that define entities: a few lines of them can stand for gigabytes of text."""
+    described = tiff.pages.first.tags.valueof("ImageDescription") or ""
+    if isinstance(described, str) and "<!ENTITY" in described:
+        raise ImageError(damaged(path))
+
+
+def _check_memory_of(picture: Picture, path: Path) -> None:
+    """Refuse a picture that is read at once where it, and its samples as decimals, do not fit."""
+    shape, (width, height) = picture.series.shape[len(picture.plane) :], picture.size
+    needed = math.prod(int(side) for side in shape) * (2 * picture.series.dtype.itemsize + 4)
+    needed += 2 * 3 * width * height
+    subject = f"{path} has {' x '.join(str(side) for side in shape)} values"
+    check_memory(needed, subject, "save it as a tiled, pyramidal TIFF", ImageError)
+
+
+def _check_sizes(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse pieces that are too large, and let none be decoded that is larger than it should be.
+
+    A tile or strip is decoded whole, however little of it is asked for.
+    """
+    for level in series.levels:
+        page = level.keyframe
+        if 0 in page.shaped or page.dtype is None:
+            raise ImageError(f"{path} has no pixels that can be read; save it as a plain RGB TIFF.")
+        if page.compression not in (*_BYTE_CODECS, *_SIZED_CODECS):
+            raise NotImplementedError
+        if page.is_tiled:
+            pixels = page.tiledepth * page.tilelength * page.tilewidth
+        else:
+            pixels = min(page.rowsperstrip, page.imagelength) * page.imagewidth
+        samples = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.CONTIG else 1
+        check_memory(
+            3 * pixels * samples * page.dtype.itemsize,
+            f"{path} is stored in pieces of {pixels} pixels",
+            "save it as a tiled, pyramidal TIFF",
+            ImageError,
+        )
+        size_of = _SIZED_CODECS.get(int(page.compression))
+        if size_of is not None:
+            page.decode = _guarded(page.decode, size_of, pixels, path)
+
+
+def _guarded(decode: _Decode, size_of: _SizeOf, pixels: int, path: Path) -> _Decode:
+    """Return a decoder that first looks at how large a coded piece says it is.
+
+    Such a piece has a size of its own, which the codec believes rather than the size in the TIFF's tags.
+    """
+
+    def decode_checked(data: bytes | None, index: int, /, **options: Any) -> Any:
+        if data is not None:
+            width, height = size_of(bytes(data))
+            if width * height > max(4 * pixels, _SMALL_PIECE):
+                raise ImageError(damaged(path))
+        return decode(data, index, **options)
+
+    return decode_checked
 
 
 def _samples(array: zarr.Array[Any], picture: Picture) -> Iterator[NDArray[Any]]:
@@ -321,6 +425,7 @@ def _window(part: Any, size: int) -> tuple[slice, int | slice]:
 
 def check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
     """Refuse a file that ends before its pages or pixels do; decoders would give fewer levels, or gray."""
+    _check_sizes(series, path)
     size = tiff.filehandle.size
     # NDPI stretches classic TIFF past 4 GB in a way of its own.
     if not tiff.is_ndpi:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Self
 import yaml
 
 from pixelcam.errors import ConfigError, RunError
+from pixelcam.limits import parse_json, parse_yaml
 
 
 class Settings:
@@ -66,7 +66,7 @@ class Settings:
             The file is damaged.
         """
         try:
-            values: dict[str, Any] = {**cls.BEFORE, **json.loads(path.read_text(encoding="utf-8"))}
+            values: dict[str, Any] = {**cls.BEFORE, **parse_json(path.read_text(encoding="utf-8"))}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged; choose another run folder.") from error
         return values
@@ -81,7 +81,7 @@ class Settings:
             The file is missing or is not a YAML mapping.
         """
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,0 +1,323 @@
+"""What reading a file may take of the machine, judged by what it says of itself before it is decoded."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import yaml
+from numpy.typing import NDArray
+
+from pixelcam.errors import PixelCAMError
+
+GB = 2**30
+MOST = 3 * GB
+"""Bytes that one image, map or document may take, however large the machine: a few KB can claim any size."""
+SHARE = 0.7
+"""Share of the free memory that one of them may take."""
+
+_LIMITS = (
+    # https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html: (limit, used)
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+_JSON_COST = 16  # bytes of Python objects a byte of JSON, of a list of one-digit numbers
+_YAML_MOST = 1_000_000
+
+
+def free_memory() -> int:
+    """Return how many bytes are free: the machine's, or what a container or batch job is left of its own."""
+    free = int(psutil.virtual_memory().available)
+    for limit, used in _LIMITS:
+        try:
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # no such system, or "max"
+            continue
+    return max(0, free)
+
+
+def check_memory(
+    needed: float, subject: str, advice: str, error: type[PixelCAMError], most: float = MOST
+) -> None:
+    """Refuse what would take more memory than can be had.
+
+    Parameters
+    ----------
+    needed
+        Bytes at the worst moment of reading it.
+    subject
+        What takes them, as the beginning of a sentence: "a.png has 40000 x 40000 pixels".
+    advice
+        What to do instead, as the end of one.
+    error
+        What to raise.
+    most
+        Bytes that are not exceeded even where they are free; infinity for what is as large on the disk.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`: it takes more than `most`, or than `SHARE` of what is free.
+    """
+    room = min(most, SHARE * free_memory())
+    if needed > room:
+        raise error(f"{subject}, which takes {_size(needed)} of memory, more than {_size(room)}; {advice}.")
+
+
+def _size(count: float) -> str:
+    if count >= GB / 10:
+        shown = f"{count / GB:.1f}" if count < 1000 * GB else f"{count / GB:.3g}"
+        return f"{shown} GB"
+    return f"{count / 2**20:.0f} MB"
+
+
+def array_bytes(shape: Sequence[int], dtype: Any) -> int:
+    """Return the bytes of an array that is to be made, exactly, however large."""
+    return math.prod(int(side) for side in shape) * int(np.dtype(dtype).itemsize)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Do as `json.loads`; what is nested deeper than Python can follow is no JSON of ours either.
+
+    Raises
+    ------
+    ValueError
+        The text is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def check_document(size: int, subject: str, advice: str, error: type[PixelCAMError]) -> None:
+    """Refuse JSON of so many bytes where what it becomes in memory does not fit; see `check_memory`."""
+    check_memory(size * _JSON_COST, f"{subject} holds {size} bytes of JSON", advice, error)
+
+
+def read_json(path: str | Path, error: type[PixelCAMError], advice: str, encoding: str = "utf-8") -> Any:
+    """Read a JSON file, unless it is too large to be taken apart in memory.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`: it is too large.
+    OSError, ValueError
+        It cannot be read, or is no JSON.
+    """
+    path = Path(path)
+    check_document(path.stat().st_size, str(path), advice, error)
+    return parse_json(path.read_text(encoding=encoding))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them can stand for more values than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return plain values of YAML.
+
+    Raises
+    ------
+    yaml.YAMLError
+        It is no YAML, has aliases, is nested too deeply or is longer than any settings file.
+    """
+    if len(text) > _YAML_MOST:
+        raise yaml.YAMLError("longer than any settings file")
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except (RecursionError, ValueError, OverflowError) as error:  # a date or number that is none
+        raise yaml.YAMLError(str(error)) from error
+
+
+def read_npz(path: Path, name: str, error: type[PixelCAMError], advice: str) -> NDArray[Any]:
+    """Read one array of an NPZ file, after looking at its header.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`: the array is too large.
+    OSError, ValueError, KeyError, zipfile.BadZipFile
+        It cannot be read, or there is no such array.
+    """
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read(member)
+    check_memory(2 * array_bytes(shape, dtype), f"{path} holds {_sides(shape)} values", advice, error)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return np.asarray(arrays[name])
+
+
+def check_zarr(array: Any, subject: str, error: type[PixelCAMError], advice: str, copies: float = 2) -> None:
+    """Refuse a zarr array that is too large to be read whole, or whose chunks are.
+
+    Parameters
+    ----------
+    array
+        The open `zarr.Array`; no chunk of it has been read.
+    subject
+        What to call it.
+    error
+        What to raise.
+    advice
+        What to do instead, as the end of a sentence.
+    copies
+        How many arrays of its size there are at the worst moment.
+
+    Raises
+    ------
+    PixelCAMError
+        Of the type `error`.
+    """
+    shape, itemsize = array.shape, max(4, np.dtype(array.dtype).itemsize)
+    pieces = [array.chunks, *([array.shards] if getattr(array, "shards", None) else [])]
+    chunk = max(math.prod(int(side) for side in piece) for piece in pieces)
+    whole = math.prod(int(side) for side in shape)
+    check_memory(whole * itemsize * copies, f"{subject} has {_sides(shape)} values", advice, error)
+    check_memory(
+        chunk * itemsize * 2, f"{subject} is stored in pieces of {_sides(pieces[-1])}", advice, error
+    )
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in shape) or "1"
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) that a JPEG says it has; (0, 0) where it says nothing.
+
+    Format: ITU-T T.81, annex B.
+    """
+    place = 2
+    while place + 9 <= len(data):
+        if data[place] != 0xFF:
+            place = data.find(b"\xff", place)
+            if place < 0:
+                break
+            continue
+        marker = data[place + 1]
+        if marker == 0xFF:
+            place += 1
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
+            place += 2
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        else:
+            place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
+    return 0, 0
+
+
+def jpeg2000_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) that a JPEG 2000 codestream, bare or in a JP2 file, says it has, or (0, 0).
+
+    Format: ITU-T T.800, annex A.5.1.
+    """
+    place = 0 if data.startswith(_CODESTREAM) else _jp2_codestream(data)
+    if data[place : place + 4] != _CODESTREAM or len(data) < place + 24:
+        return 0, 0
+    width, height, left, top = struct.unpack(">IIII", data[place + 8 : place + 24])
+    return max(0, width - left), max(0, height - top)
+
+
+_CODESTREAM = b"\xff\x4f\xff\x51"
+
+
+def _jp2_codestream(data: bytes) -> int:
+    """Return where the first codestream of a JP2 file begins; its end where there is none."""
+    place = 0
+    while place + 16 <= len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        header = 8
+        if length == 1:
+            length, header = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+        if kind == b"jp2c":
+            return place + header
+        if length < header:  # to the end of the file, or damaged
+            break
+        place += length
+    return len(data)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of the canvas that a WebP says it has, or (0, 0).
+
+    Format: https://developers.google.com/speed/webp/docs/riff_container.
+    """
+    kind, start = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(start) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(start[4:7], "little"), 1 + int.from_bytes(start[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(start[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", start[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) that a PNG says it has, or (0, 0)."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
+        return 0, 0
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def jpegxl_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) that a JPEG XL codestream, bare or in a box, says it has, or (0, 0).
+
+    Format: ISO/IEC 18181-1, annex D.2; a container is refused by its size where it cannot be read.
+    """
+    if not data.startswith(b"\xff\x0a"):
+        place = data.find(b"\xff\x0a")
+        if place < 0:
+            return 0, 0
+        data = data[place:]
+    bits, place = int.from_bytes(data[2:32], "little"), 0
+
+    def take(count: int) -> int:
+        nonlocal place
+        value = (bits >> place) & ((1 << count) - 1)
+        place += count
+        return value
+
+    def side() -> int:
+        return 1 + take((9, 13, 18, 30)[take(2)])
+
+    small = take(1)
+    height = 8 * (1 + take(5)) if small else side()
+    ratio = take(3)
+    if ratio:
+        above, below = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+        return height * above // below, height
+    return (8 * (1 + take(5)) if small else side()), height
+
+
+def file_bytes(path: str | Path) -> int:
+    """Return the size of a file, 0 where there is none."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
