@@ -17,12 +17,15 @@ from torch import Tensor
 
 from pixelcam.errors import CheckpointError, ConfigError
 from pixelcam.export.atomic import atomic_path
-from pixelcam.limits import parse_json
+from pixelcam.limits import check_memory, parse_json
 from pixelcam.model.encoder import FINAL
 from pixelcam.model.familiarity import PREFIX, Familiarity
 from pixelcam.model.network import PixelCAM
 
 FORMAT = "pixelcam-1"
+_Shape = tuple[int, ...]
+_MOST_INPUT = 8192
+"""The largest side in pixels of the images that a model is trained on whole."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -209,7 +212,11 @@ def _card_from_json(text: str) -> ModelCard:
         raise ValueError("an image head or multi_label of another kind")
     if any(len(v) != 3 or not _all_are((int, float), v) for v in (card.mean, card.std)):
         raise ValueError("a normalisation of other than three channels")
-    if not isinstance(card.input_size, int) or card.input_size < 16 or not 0 <= card.threshold <= 1:
+    if (
+        not isinstance(card.input_size, int)
+        or not 16 <= card.input_size <= _MOST_INPUT
+        or not 0 <= card.threshold <= 1
+    ):
         raise ValueError("an input size or threshold out of range")
     return card
 
@@ -228,8 +235,14 @@ def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:
     """
     path = Path(path)
     card = read_card(path)
+    shapes = _shapes(path)
     try:
-        network = card.build()
+        # First without memory: a few bytes can name an encoder of any size.
+        with torch.device("meta"):
+            planned = _with_familiarity(card.build(), shapes)
+        _check_fit(path, card, _shapes_of(planned), shapes)
+        _check_memory(path, shapes)
+        network = _with_familiarity(card.build(), shapes)
     except ConfigError as error:
         raise CheckpointError(f"{path.name} cannot be used: {error}") from error
     try:
@@ -237,15 +250,42 @@ def load_checkpoint(path: Path) -> tuple[PixelCAM, ModelCard]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(_why_unreadable(path)) from error
-    axes = tensors.get(f"{PREFIX}variances")
-    if axes is not None:
-        shown = tensors.get(f"{PREFIX}shown")
-        network.familiarity = Familiarity(network.measured, axes.numel(), 0 if shown is None else len(shown))
-    _check_fit(path, card, network.state_dict(), tensors)
+    _check_numbers(path, tensors)
     network.load_state_dict(
         {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     )
     return network.eval(), card
+
+
+def _shapes(path: Path) -> dict[str, _Shape]:
+    """Return the shapes of the tensors of a checkpoint, without reading them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(_why_unreadable(path)) from error
+
+
+def _shapes_of(network: PixelCAM) -> dict[str, _Shape]:
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def _with_familiarity(network: PixelCAM, shapes: Mapping[str, _Shape]) -> PixelCAM:
+    """Give a network the part that tells what is familiar, where the file holds one."""
+    axes = shapes.get(f"{PREFIX}variances")
+    if axes is not None:
+        shown = shapes.get(f"{PREFIX}shown")
+        network.familiarity = Familiarity(network.measured, math.prod(axes), shown[0] if shown else 0)
+    return network
+
+
+def _check_memory(path: Path, shapes: Mapping[str, _Shape]) -> None:
+    """Refuse a model that is too large for this machine: its tensors are held twice while it is loaded."""
+    values = sum(math.prod(shape) for shape in shapes.values())
+    subject = f"{path.name} is a model of {values} parameters"
+    check_memory(
+        8 * values, subject, "use a smaller model, or close other programs", CheckpointError, math.inf
+    )
 
 
 def is_half(path: Path) -> bool:
@@ -262,7 +302,7 @@ def is_half(path: Path) -> bool:
 
 
 def _check_fit(
-    path: Path, card: ModelCard, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+    path: Path, card: ModelCard, wanted: Mapping[str, _Shape], found: Mapping[str, _Shape]
 ) -> None:
     missing = sorted(set(wanted) - set(found))
     extra = sorted(set(found) - set(wanted))
@@ -272,13 +312,15 @@ def _check_fit(
             f"{path.name} does not fit its encoder {card.encoder}: {len(missing)} tensors are missing "
             f"and {len(extra)} are foreign (for example {example}); it is a checkpoint of another network."
         )
-    for key, value in wanted.items():
-        if found[key].shape != value.shape:
+    for key, shape in wanted.items():
+        if found[key] != shape:
             raise CheckpointError(
                 f"{path.name} does not fit its encoder {card.encoder}: {key} has shape "
-                f"{tuple(found[key].shape)} instead of {tuple(value.shape)}; "
-                "it is a checkpoint of another network."
+                f"{found[key]} instead of {shape}; it is a checkpoint of another network."
             )
+
+
+def _check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
     broken = [
         key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelcam.errors import CheckpointError
+from pixelcam.limits import check_memory
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -26,6 +30,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise CheckpointError(f"There is no weights file {path}.")
+    _refuse_bomb(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -38,9 +43,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "or a PyTorch file of a state_dict."
         ) from error
     tensors = _tensors(loaded)
+    if not all(_is_plain(value) for value in tensors.values()):
+        raise CheckpointError(
+            f"{path.name} holds tensors that are sparse or repeat what is stored; save plain ones."
+        )
     if not tensors:
         raise CheckpointError(f"{path.name} holds no tensors by name; give the state_dict of the encoder.")
     return tensors
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a file that is larger than memory allows once it is out of its compression."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    subject = f"{path.name} holds {size} bytes"
+    check_memory(2 * size, subject, "use weights of a smaller encoder", CheckpointError, math.inf)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor holds its values one by one: a few bytes can stand for any number of them."""
+    if value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _tensors(loaded: Any) -> dict[str, Tensor]:
