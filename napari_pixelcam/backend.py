@@ -193,6 +193,7 @@ def check_name(name: str) -> None:
     ConfigError
         As `pixelcam.model.registry.check_new_name`.
     """
+    keep_triton_out()
     from pixelcam.model.registry import check_new_name
 
     check_new_name(name)

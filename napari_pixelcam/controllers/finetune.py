@@ -144,6 +144,9 @@ class FinetuneController:
     def look_at(self, name: str) -> None:
         """Find out in the background whether a new model can have this name; `named` tells."""
         self._name = name
+        if name == self.suggest_name():  # nothing slow is loaded to look at one's own suggestion
+            self.named.emit("")
+            return
         self.session.background.submit(
             lambda task: self._check_name(name),
             done=lambda nothing: self._on_name(name, ""),
