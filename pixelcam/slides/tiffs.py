@@ -222,8 +222,8 @@ def _levels(tiff: tifffile.TiffFile, picture: Picture, path: Path) -> tuple[tupl
     if len(series.levels) == 1 and width * height <= EAGER_PIXELS:
         with worded(path):
             pixels = read_whole(picture, path)
-        layout = Layout.of(series, picture.axes, [pixels], str(path))
-        return (upright(layout.to_rgb(pixels), orientation),), layout.note
+            layout = Layout.of(series, picture.axes, [pixels], str(path))
+            return (upright(layout.to_rgb(pixels), orientation),), layout.note
     if orientation != 1:
         raise ImageError(f"{path} is stored turned or mirrored, and too large to turn; save it upright.")
     with worded(path):
@@ -406,8 +406,7 @@ class TiffLevel:
         windows = {"Y": rows, "X": columns}
         window = [windows.get(axis, slice(None)) for axis in self._layout.axes]
         with worded(self._path):
-            pixels = np.asarray(self._array[_place(self._plane, window)])
-        return self._layout.to_rgb(pixels)
+            return self._layout.to_rgb(np.asarray(self._array[_place(self._plane, window)]))
 
 
 def _window(part: Any, size: int) -> tuple[slice, int | slice]:
@@ -469,7 +468,7 @@ def damaged(path: Path) -> str:
 
 @contextmanager
 def worded(path: Path) -> Iterator[None]:
-    """Turn whatever tifffile, zarr and the codecs stumble over into one sentence."""
+    """Turn whatever tifffile, zarr, the codecs or tags that contradict each other lead to into a sentence."""
     try:
         yield
     except ImageError:

@@ -70,6 +70,34 @@ def test_unreadable_colours_are_refused(tissue, write):
     assert "CIELAB" in refusal(write(tissue, photometric="cielab"))
 
 
+def overwritten(path: Path, name: str, value: int) -> Path:
+    """Change one tag of a file to what the rest of it contradicts."""
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags[name].overwrite(value)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PhotometricInterpretation", 64),
+        ("PhotometricInterpretation", 32768),
+        ("SamplesPerPixel", 1),
+        ("SamplesPerPixel", 65535),
+        ("BitsPerSample", (8, 8, 16)),
+        ("PlanarConfiguration", 9),
+    ],
+)
+def test_tags_that_contradict_each_other_or_mean_nothing_are_one_sentence(tissue, write, name, value):
+    path = overwritten(write(tissue, photometric="rgb"), name, value)
+    try:
+        slide = open_slide(path)
+    except ImageError as error:
+        assert str(error).startswith(str(path))
+    else:
+        assert slide.read().shape == tissue.shape  # what else says is enough
+
+
 def test_nan_in_a_lazy_level_is_refused_where_it_is_read(tmp_path):
     pixels = np.zeros((128, 128, 3), np.float32)
     pixels[100, 100] = np.nan
