@@ -162,7 +162,7 @@ def read_card(path: Path) -> ModelCard:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last where torch cannot open it
         raise CheckpointError(_why_unreadable(path)) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(

@@ -88,7 +88,7 @@ def read_samples(project: Project, id: int, model: str, state: str) -> ImageSamp
             if (file.metadata() or {}).get(_KEY) != _stamp(model, state):
                 return None
             return ImageSamples(state, SeedSamples(*(file.get_tensor(name).float() for name in _ARRAYS)))
-    except (OSError, SafetensorError):
+    except (OSError, RuntimeError, SafetensorError):
         return None
 
 

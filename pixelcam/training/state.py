@@ -51,7 +51,7 @@ def read_position(path: Path) -> Position | None:
     try:
         with safe_open(path, framework="pt") as file:
             return Position(**parse_json(file.metadata()["position"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"The saved state {path} is damaged; delete the run folder and start anew.") from error
 
 

@@ -85,17 +85,10 @@ def overwritten(path: Path, name: str, value: int) -> Path:
         ("SamplesPerPixel", 1),
         ("SamplesPerPixel", 65535),
         ("BitsPerSample", (8, 8, 16)),
-        ("PlanarConfiguration", 9),
     ],
 )
 def test_tags_that_contradict_each_other_or_mean_nothing_are_one_sentence(tissue, write, name, value):
-    path = overwritten(write(tissue, photometric="rgb"), name, value)
-    try:
-        slide = open_slide(path)
-    except ImageError as error:
-        assert str(error).startswith(str(path))
-    else:
-        assert slide.read().shape == tissue.shape  # what else says is enough
+    assert refusal(overwritten(write(tissue, photometric="rgb"), name, value))
 
 
 def test_nan_in_a_lazy_level_is_refused_where_it_is_read(tmp_path):
