@@ -6,7 +6,9 @@ import contextlib
 import os
 import socket
 import sys
+import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -23,17 +25,29 @@ class ProcessMark:
     started
         When the process began, as the system tells it: comparable, not for people.
     host
-        The machine it runs on, since a run folder may lie on a shared drive.
+        The name of the machine it runs on, for people: it may change while the process runs.
+    place
+        Where its id means something, see `this_place`; "" in what earlier versions have written.
     """
 
     pid: int
     started: str
     host: str
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pid, int) or isinstance(self.pid, bool) or not 0 < self.pid < 2**31:
+            raise ValueError("no process id")
+        if not all(isinstance(text, str) for text in (self.started, self.host, self.place)):
+            raise ValueError("no process")
 
     @property
     def is_here(self) -> bool:
-        """Whether the process belongs to this machine, and can thus be looked at."""
-        return self.host == socket.gethostname()
+        """Whether the process belongs to this machine as it runs now, and can thus be looked at."""
+        if self.place:
+            return self.place == this_place()
+        boot, colon, _ = self.started.partition(":")
+        return boot == _boot() if colon else self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
         """Return whether this very process still runs; a zombie does not. Always False elsewhere."""
@@ -62,7 +76,34 @@ def mark_process(pid: int | None = None) -> ProcessMark | None:
     """Return the mark of a process (this one by default), or None when there is no such process."""
     pid = os.getpid() if pid is None else pid
     started = _start_mark(pid)
-    return None if started is None else ProcessMark(pid, started, socket.gethostname())
+    return None if started is None else ProcessMark(pid, started, socket.gethostname(), this_place())
+
+
+@lru_cache(maxsize=1)
+def this_place() -> str:
+    """Return what all processes have in common that can look at each other, and no others.
+
+    On Linux that is one start of the system, and within it one container; elsewhere the machine's network
+    card, or its name where it has none. The name alone is no sign: it changes with the network, and two
+    containers may share it.
+    """
+    if sys.platform == "linux" and (boot := _boot()):
+        try:
+            return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+        except OSError:
+            return boot
+    card = uuid.getnode()
+    made_up = card >> 40 & 1  # drawn anew by each process where there is no card
+    return socket.gethostname() if made_up else f"{card:012x}"
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    """Return the random name of this start of Linux, "" elsewhere."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _start_mark(pid: int) -> str | None:
@@ -82,10 +123,9 @@ def _start_mark_linux(pid: int) -> str | None:
     # Ticks since boot do not move when the clock is set; a start time in seconds since 1970 does.
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return None
     # The name, in parentheses, may itself hold spaces and parentheses.
     fields = stat[stat.rfind(b")") + 2 :].split()
     state, ticks = fields[0], fields[19]
-    return None if state in (b"Z", b"X") else f"{boot}:{ticks.decode()}"
+    return None if state in (b"Z", b"X") else f"{_boot()}:{ticks.decode()}"

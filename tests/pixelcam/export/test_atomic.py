@@ -14,7 +14,13 @@ import pytest
 import tifffile
 
 from pixelcam.errors import OutputError
-from pixelcam.export.atomic import atomic_path, atomic_paths, write_text
+from pixelcam.export.atomic import (
+    atomic_folder,
+    atomic_path,
+    atomic_paths,
+    clear_abandoned,
+    write_text,
+)
 
 
 def fail(code):
@@ -211,3 +217,101 @@ def test_a_device_is_never_replaced(tmp_path):
     with pytest.raises(OutputError, match="is a device, not a file; choose another name"):
         write_text(pipe, "new")
     assert pipe.is_fifo()
+
+
+def test_where_one_of_several_cannot_be_renamed_all_old_ones_stay(tmp_path):
+    """The third of four names becomes a folder after the others are staged, as another program might do."""
+    paths = [tmp_path / name for name in ("a", "b", "c", "d")]
+    for path in paths[:2]:
+        path.write_text("old")
+
+    def write_all():
+        with atomic_paths(*paths) as temporaries:
+            for temporary in temporaries:
+                temporary.write_text("new")
+            paths[0].unlink()
+            (paths[0] / "mine").mkdir(parents=True)
+
+    with pytest.raises(OutputError, match="a folder of that name is in the way"):
+        write_all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert paths[1].read_text() == "old"
+    assert (paths[0] / "mine").is_dir()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o007, 0o077])
+def test_who_may_read_a_file_is_told_by_the_umask(tmp_path, umask):
+    """Also where the library that writes it makes it its owner's alone, as safetensors does."""
+
+    def close(path):
+        path.write_text("x")
+        path.chmod(0o600)
+
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "plain", "x")
+        with atomic_path(tmp_path / "closed") as temporary:
+            close(temporary)
+        with atomic_folder(tmp_path / "folder", "part") as temporary:
+            close(temporary / "part")
+    finally:
+        os.umask(before)
+    for name in ("plain", "closed", "folder/part"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "folder", "plain"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that is really killed")
+def test_what_a_killed_process_has_left_is_cleared_by_the_next_one(tmp_path):
+    program = """
+import os, signal, sys
+from pathlib import Path
+from pixelcam.export.atomic import atomic_folder, atomic_path
+with atomic_path(Path(sys.argv[1]) / "a.txt") as one, atomic_folder(Path(sys.argv[1]) / "b.zarr", "0") as two:
+    one.write_text("half")
+    (two / "0").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    assert done.returncode < 0
+    (tmp_path / ".pixelcam-notes").write_text("a person's own")
+    assert len(list(tmp_path.iterdir())) == 3
+    with atomic_path(tmp_path / "living") as temporary:
+        temporary.write_text("x")
+        clear_abandoned(tmp_path)
+        assert temporary.exists(), "what is being written is nobody's leaving"
+    assert only(tmp_path) == {"living": "x", ".pixelcam-notes": "a person's own"}
+
+
+def test_what_another_machine_is_writing_is_left_for_a_day(tmp_path):
+
+    new = tmp_path / ".pixelcam-ffffff-7-ffffff-01234567.png"
+    old = tmp_path / ".pixelcam-ffffff-8-ffffff-01234567.ome.zarr"
+    earlier = tmp_path / ".pixelcam-01234567.json"
+    new.write_text("x")
+    old.mkdir()
+    earlier.write_text("x")
+    for path in (old, earlier):
+        os.utime(path, (1, 1))
+    write_text(tmp_path / "a", "new")
+    assert only(tmp_path) == {"a": "new", new.name: "x"}
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="this system has no links")
+def test_a_link_among_the_leavings_is_removed_and_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("x")
+    link = tmp_path / ".pixelcam-01234567.zarr"
+    link.symlink_to(tmp_path / "mine")
+    os.utime(link, (1, 1), follow_symlinks=False)
+    clear_abandoned(tmp_path)
+    assert not link.is_symlink()
+    assert (tmp_path / "mine" / "precious").exists()
+
+
+def test_a_folder_is_made_only_where_that_is_wanted(tmp_path):
+    with pytest.raises(OutputError):
+        write_text(tmp_path / "gone" / "a", "x", make_folder=False)
+    assert not (tmp_path / "gone").exists()
