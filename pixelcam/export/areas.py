@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelcam.export.marks import image_mark
 from pixelcam.export.regions import Polygon
 from pixelcam.seeds import BACKGROUND, FOREGROUND
 
@@ -108,12 +109,30 @@ def areas_of_map(localization: Localization, threshold: float | None = None) -> 
         localization.translate,
         image_file=localization.image_file,
         model=localization.model.name,
-        about={
-            "threshold": float(chosen),
-            "model": localization.model.to_json(),
-            "classes": {name: float(p) for name, p in localization.classes.items()},
-        },
+        about=about_map(localization, chosen),
     )
+
+
+def about_map(localization: Localization, threshold: float | None = None) -> dict[str, Any]:
+    """Return the mark of all files of a localization.
+
+    It tells the image, the threshold of regions, the model, the class probabilities, and a digest of the map,
+    by which files that do not belong together are told from those that do.
+    """
+    return {
+        "kind": "results",
+        "image": image_mark(
+            localization.image_name,
+            localization.image_file,
+            localization.fingerprint,
+            (localization.width, localization.height),
+            localization.mpp,
+        ),
+        "threshold": float(localization.threshold if threshold is None else threshold),
+        "model": localization.model.to_json(),
+        "classes": {name: float(p) for name, p in localization.classes.items()},
+        "map": localization.map_digest,
+    }
 
 
 def areas_of_seeds(labels: NDArray[np.uint8], sidecar: SeedSidecar) -> ImageAreas:

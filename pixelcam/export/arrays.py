@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from pixelcam.export.atomic import atomic_path
+from pixelcam.export.areas import about_map
+from pixelcam.export.marks import KEY, Mark, mark_text, replacing
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
@@ -29,12 +32,13 @@ def write_mask_png(path: str | Path, localization: Localization, threshold: floa
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     path = Path(path)
     mask = localization.region(threshold).astype(np.uint8) * 255
-    with atomic_path(path) as temporary:
-        Image.fromarray(mask).save(temporary, format="PNG")
+    mark = about_map(localization, threshold)
+    with replacing(path, mark) as temporary:
+        save_png(temporary, mask, mark)
     return path
 
 
@@ -44,16 +48,30 @@ def write_map_npz(path: str | Path, localization: Localization) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     path = Path(path)
     mpp = np.nan if localization.mpp is None else localization.mpp
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            foreground=localization.foreground,
-            scale=np.array(localization.scale),
-            translate=np.array(localization.translate),
-            mpp=np.array(mpp),
-        )
+    arrays = {
+        "foreground": localization.foreground,
+        "scale": np.array(localization.scale),
+        "translate": np.array(localization.translate),
+        "mpp": np.array(mpp),
+    }
+    mark = about_map(localization)
+    with replacing(path, mark) as temporary:
+        save_arrays(temporary, arrays, mark)
     return path
+
+
+def save_png(path: Path, pixels: NDArray[np.uint8], mark: Mark, **options: Any) -> None:
+    """Write pixels, (h, w) or (h, w, 3), straight to a PNG file with its mark as a text before them."""
+    texts = PngInfo()
+    texts.add_text(KEY, mark_text(mark))
+    Image.fromarray(pixels).save(path, format="PNG", pnginfo=texts, **options)
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]], mark: Mark) -> None:
+    """Write arrays straight to a compressed NPZ file, the mark beside them as a text of its own."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays, **{KEY: np.array(mark_text(mark))})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pixelcam.export.areas import Area, Grid, ImageAreas
-from pixelcam.export.atomic import write_text
+from pixelcam.export.marks import KEY, document_text, replace_text
 
 _Box = tuple[slice, slice]
 
@@ -36,7 +35,7 @@ def write_coco(path: str | Path, areas: ImageAreas, compressed: bool = True) -> 
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     annotations = [
         {"id": number, "image_id": 1, **described}
@@ -45,7 +44,7 @@ def write_coco(path: str | Path, areas: ImageAreas, compressed: bool = True) -> 
     # Other tools open the image by this name.
     file_name = areas.image_file or areas.image_name
     document = {
-        "info": {"description": f"PixelCAM {areas.image_name}", "pixelcam": areas.about},
+        "info": {"description": f"PixelCAM {areas.image_name}", KEY: areas.about},
         "images": [{"id": 1, "file_name": file_name, "width": areas.width, "height": areas.height}],
         "categories": [
             {"id": number, "name": area.name, "supercategory": ""}
@@ -53,7 +52,7 @@ def write_coco(path: str | Path, areas: ImageAreas, compressed: bool = True) -> 
         ],
         "annotations": annotations,
     }
-    return write_text(path, json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n")
+    return replace_text(path, document_text(document), areas.about)
 
 
 def _objects(areas: ImageAreas, compressed: bool) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import pixelcam
 from pixelcam.errors import ConfigError
 from pixelcam.export.areas import ImageAreas, Pair, areas_of_map
-from pixelcam.export.atomic import atomic_path
+from pixelcam.export.marks import DICOM_CREATOR, DICOM_GROUP, mark_text, replacing
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
@@ -42,6 +42,8 @@ class _Placed(Protocol):
     def scale(self) -> Pair: ...
     @property
     def translate(self) -> Pair: ...
+    @property
+    def about(self) -> dict[str, Any]: ...
 
 
 def write_dicom_map(path: str | Path, localization: Localization) -> Path:
@@ -49,15 +51,16 @@ def write_dicom_map(path: str | Path, localization: Localization) -> Path:
 
     The segment is labelled by the predicted class. Tiles of up to 512 x 512 pixels cover the map
     (TILED_FULL). The image itself need not be DICOM: the segmentation refers to a VL whole slide microscopy
-    image whose identifiers follow from the image's name, size and pixel size, so that all segmentations of
-    one image share study and frame of reference. Format: DICOM PS3.3, A.51.
+    image whose identifiers follow from the image's name, fingerprint, size and pixel size, so that all
+    segmentations of one image share study and frame of reference, and those of two never do. Format: DICOM
+    PS3.3, A.51.
 
     Raises
     ------
     ConfigError
         highdicom is not installed, or the pixel size is unknown, without which DICOM places nothing.
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     areas = areas_of_map(localization)
     return _write(path, np.asarray(localization.foreground, np.float32)[None], "FRACTIONAL", areas)
@@ -98,7 +101,9 @@ def _write(path: str | Path, pixels: NDArray[Any], kind: str, areas: ImageAreas)
         dimension_organization_type="TILED_FULL",
         tile_pixel_array=True,
     )
-    with atomic_path(path) as temporary:
+    private = segmentation.private_block(DICOM_GROUP, DICOM_CREATOR, create=True)
+    private.add_new(0x01, "UT", mark_text(areas.about))
+    with replacing(path, areas.about) as temporary:
         segmentation.save_as(temporary)
     return path
 
@@ -186,7 +191,9 @@ def _source(areas: _Placed, shape: tuple[int, int]) -> Any:
 
 def _uid(role: str, areas: _Placed, *more: int) -> str:
     """Return a UID that is the same for the same image (PS3.5, B.2: 2.25 and a number of 128 bits)."""
-    text = repr((role, areas.image_name, areas.width, areas.height, areas.mpp, *more))
+    image = areas.about.get("image", {})
+    known = image.get("pixels") or image.get("fingerprint") or ""
+    text = repr((role, areas.image_name, known, areas.width, areas.height, areas.mpp, *more))
     return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
 
 

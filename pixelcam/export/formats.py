@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelcam.errors import ConfigError
-from pixelcam.export.areas import areas_of_map, areas_of_seeds
+from pixelcam.export.areas import about_map, areas_of_map, areas_of_seeds
 from pixelcam.export.arrays import write_map_npz, write_mask_png
-from pixelcam.export.atomic import write_text
 from pixelcam.export.coco import write_coco
 from pixelcam.export.dicom import write_dicom_areas, write_dicom_map
 from pixelcam.export.geojson import write_geojson, write_seed_geojson
 from pixelcam.export.histomics import write_histomics
 from pixelcam.export.maps import write_foreground, write_map_png
-from pixelcam.export.naming import free_stem
+from pixelcam.export.marks import replace_text
+from pixelcam.export.naming import Places, result_places, seed_mark, seed_stem
 from pixelcam.export.ngff import write_map_zarr, write_seeds_zarr
-from pixelcam.export.results import safe_stem
 from pixelcam.export.seeds import FORMATS, complete_sidecar, write_seeds
 
 if TYPE_CHECKING:
@@ -29,6 +28,11 @@ if TYPE_CHECKING:
 
 _ResultWriter = Callable[[Path, "Localization", float], object]
 _SeedWriter = Callable[[Path, NDArray[np.uint8], "SeedSidecar"], object]
+
+
+def _write_sidecar(path: Path, labels: NDArray[np.uint8], sidecar: SeedSidecar) -> Path:
+    return replace_text(path, sidecar.to_json(), seed_mark(sidecar))
+
 
 RESULT_WRITERS: Mapping[str, tuple[tuple[str, _ResultWriter], ...]] = {
     "geojson": ((".geojson", write_geojson),),
@@ -54,7 +58,7 @@ SEED_WRITERS: Mapping[str, tuple[tuple[str, _SeedWriter], ...]] = {
     "dicom-seg": (
         (".dcm", lambda path, *seeds: write_dicom_areas(path, areas_of_seeds(*seeds))),
         # The other formats have room for the sidecar within.
-        (".dcm.json", lambda path, labels, sidecar: write_text(path, sidecar.to_json())),
+        (".dcm.json", _write_sidecar),
     ),
 }
 """The same of seeds, whose endings follow ``.seeds``; beside the arrays that `write_seeds` knows."""
@@ -69,8 +73,12 @@ def export_result(
     formats: Iterable[str],
     threshold: float | None = None,
     stem: str | None = None,
+    places: Places | None = None,
 ) -> list[Path]:
     """Write a localization in some formats.
+
+    Results of the same image are replaced. Where files of another image, or somebody's own, have its name, a
+    part of its fingerprint is added to the stem.
 
     Parameters
     ----------
@@ -83,7 +91,9 @@ def export_result(
     threshold
         Between 0 and 1, for formats of regions; the model's own where None.
     stem
-        What file names begin with; the image's name where None.
+        What file names begin with where that is free; the image's name where None.
+    places
+        Names that were given before, where many images are exported.
 
     Returns
     -------
@@ -98,11 +108,15 @@ def export_result(
         A file cannot be written.
     """
     chosen = localization.threshold if threshold is None else threshold
-    stem = safe_stem(localization.image_name) if stem is None else stem
-    written = []
+    formats = list(formats)
     for name in formats:
         if name not in RESULT_WRITERS:
             raise ConfigError(f"Results cannot be written as {name}; choose {_listed(RESULT_FORMATS)}.")
+    endings = [ending for name in formats for ending, _ in RESULT_WRITERS[name]]
+    candidates = result_places(localization, stem)
+    stem = (places or Places()).stem(Path(folder), candidates, endings, about_map(localization, chosen))
+    written = []
+    for name in formats:
         for ending, write in RESULT_WRITERS[name]:
             path = Path(folder) / f"{stem}{ending}"
             write(path, localization, chosen)
@@ -134,9 +148,12 @@ def export_seeds(
         if name not in SEED_FORMATS:
             raise ConfigError(f"Seeds cannot be written as {name}; choose {_listed(SEED_FORMATS)}.")
     arrays = [name for name in formats if name in FORMATS]
-    written = write_seeds(folder, labels, sidecar, arrays, image) if arrays else []
+    endings = [f".seeds.{name}" for name in ("json", *arrays)] if arrays else []
+    endings += [f".seeds{ending}" for name in formats for ending, _ in SEED_WRITERS.get(name, ())]
+    endings += [] if image is None else [".image.png"]
+    stem = seed_stem(folder, sidecar, endings)
+    written = write_seeds(folder, labels, sidecar, arrays, image, stem) if arrays else []
     described = complete_sidecar(sidecar, labels)
-    stem = free_stem(folder, sidecar.image)
     for name in formats:
         for ending, write in SEED_WRITERS.get(name, ()):
             path = folder / f"{stem}.seeds{ending}"

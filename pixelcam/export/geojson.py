@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pixelcam.export.annotations import read_annotations
-from pixelcam.export.areas import FOREGROUND_COLOUR, ImageAreas, Pair, grid_ring, level0_rings
-from pixelcam.export.atomic import atomic_path, write_text
+from pixelcam.export.areas import (
+    FOREGROUND_COLOUR,
+    ImageAreas,
+    Pair,
+    about_map,
+    grid_ring,
+    level0_rings,
+)
 from pixelcam.export.filling import fill_polygon
+from pixelcam.export.marks import KEY, document_text, mark_text, replace_text, replacing
 from pixelcam.export.regions import foreground_regions
 
 if TYPE_CHECKING:
@@ -30,8 +37,8 @@ def write_geojson(
     A FeatureCollection with one feature per connected region (see `foreground_regions`), a Polygon with its
     holes, in level-0 pixels from the top left corner of the image, as QuPath expects. Each is an
     annotation, named and classified by the predicted class, with its mean and largest foreground
-    probability. Every feature stands on a line of its own. Format: RFC 7946, with the properties of QuPath
-    0.4 and later.
+    probability. Every feature stands on a line of its own. Which image and model they are of is kept under
+    "pixelcam", which other programs pass over. Format: RFC 7946, with the properties of QuPath 0.4 and later.
 
     Parameters
     ----------
@@ -47,10 +54,10 @@ def write_geojson(
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with replacing(path, about_map(localization, threshold)) as temporary:
         save_geojson(temporary, localization, threshold, min_area)
     return path
 
@@ -59,7 +66,9 @@ def save_geojson(path: Path, localization: Localization, threshold: float | None
     """Write as `write_geojson`, straight to `path`."""
     region = localization.region(threshold)
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
+        # First, so that it is found without reading all the features.
+        mark = mark_text(about_map(localization, threshold))
+        file.write(f'{{"type": "FeatureCollection", "{KEY}": {mark}, "features": [')
         separator = "\n"
         for feature in _features(region, localization, min_area):
             file.write(separator + json.dumps(feature, allow_nan=False, ensure_ascii=False))
@@ -109,7 +118,7 @@ def write_seed_geojson(path: str | Path, areas: ImageAreas) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     features = [
         {
@@ -126,8 +135,8 @@ def write_seed_geojson(path: str | Path, areas: ImageAreas) -> Path:
         for area in areas.areas
         for polygon in foreground_regions(area.mask)
     ]
-    document = {"type": "FeatureCollection", "features": features, "pixelcam": areas.about}
-    return write_text(path, json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n")
+    document = {"type": "FeatureCollection", KEY: areas.about, "features": features}
+    return replace_text(path, document_text(document), areas.about)
 
 
 def geojson_to_mask(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pixelcam.export.areas import Area, ImageAreas, level0_rings
-from pixelcam.export.atomic import write_text
+from pixelcam.export.marks import KEY, document_text, replace_text
 from pixelcam.export.regions import Polygon, foreground_regions
 
 
@@ -22,19 +21,19 @@ def write_histomics(path: str | Path, areas: ImageAreas) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     document = {
         "name": f"PixelCAM {areas.image_name}",
         "description": ", ".join(area.name for area in areas.areas),
-        "attributes": {"pixelcam": areas.about},
+        "attributes": {KEY: areas.about},
         "elements": [
             _element(polygon, area, areas)
             for area in areas.areas
             for polygon in foreground_regions(area.mask)
         ],
     }
-    return write_text(path, json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n")
+    return replace_text(path, document_text(document), areas.about)
 
 
 def _element(polygon: Polygon, area: Area, areas: ImageAreas) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
-from pixelcam.export.atomic import atomic_path
+from pixelcam.export.areas import about_map
+from pixelcam.export.arrays import save_png
+from pixelcam.export.marks import KEY, mark_text, printable, replacing
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
@@ -31,10 +32,10 @@ def write_foreground(path: str | Path, localization: Localization) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with replacing(path, about_map(localization)) as temporary:
         save_foreground(temporary, localization)
     return path
 
@@ -46,7 +47,8 @@ def save_foreground(path: Path, localization: Localization) -> None:
         levels.append(halve(levels[-1]))
     metadata: dict[str, Any] = {
         "axes": "YX",
-        "Name": localization.image_name,
+        "Name": printable(localization.image_name),
+        "Description": f'{{"{KEY}": {mark_text(about_map(localization))}}}',
         "Channel": {"Name": "foreground"},
     }
     if localization.mpp is not None:
@@ -81,10 +83,11 @@ def write_map_png(path: str | Path, localization: Localization) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
     path = Path(path)
     gray = np.rint(np.clip(localization.foreground, 0, 1) * 255).astype(np.uint8)
-    with atomic_path(path) as temporary:
-        Image.fromarray(gray).save(temporary, format="PNG")
+    mark = about_map(localization)
+    with replacing(path, mark) as temporary:
+        save_png(temporary, gray, mark)
     return path

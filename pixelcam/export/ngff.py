@@ -13,9 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 from pixelcam.errors import SeedsError
-from pixelcam.export.areas import BACKGROUND_COLOUR, FOREGROUND_COLOUR, Grid
-from pixelcam.export.atomic import atomic_folder
+from pixelcam.export.areas import BACKGROUND_COLOUR, FOREGROUND_COLOUR, Grid, about_map
 from pixelcam.export.maps import PYRAMID_ABOVE, halve
+from pixelcam.export.marks import KEY, replacing_folder
 from pixelcam.files import inside, refuse_links_below
 from pixelcam.limits import check_zarr
 from pixelcam.seeds import BACKGROUND, FOREGROUND
@@ -44,16 +44,11 @@ def write_map_zarr(path: str | Path, localization: Localization) -> Path:
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or another is in the way.
     """
-    about = {
-        "threshold": float(localization.threshold),
-        "model": localization.model.to_json(),
-        "classes": {name: float(p) for name, p in localization.classes.items()},
-    }
     values = np.asarray(localization.foreground, np.float32)
     pyramid = _Pyramid("foreground", localization.mpp, localization, halve)
-    return _write(path, values, pyramid, {"pixelcam": about})
+    return _write(path, values, pyramid, {KEY: about_map(localization)})
 
 
 def write_seeds_zarr(path: str | Path, labels: NDArray[np.uint8], sidecar: SeedSidecar) -> Path:
@@ -65,7 +60,7 @@ def write_seeds_zarr(path: str | Path, labels: NDArray[np.uint8], sidecar: SeedS
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or another is in the way.
     """
     described = ((BACKGROUND, "background", BACKGROUND_COLOUR), (FOREGROUND, "foreground", FOREGROUND_COLOUR))
     label = {
@@ -73,7 +68,7 @@ def write_seeds_zarr(path: str | Path, labels: NDArray[np.uint8], sidecar: SeedS
         "colors": [{"label-value": value, "rgba": [*colour, 255]} for value, _, colour in described],
         "properties": [{"label-value": value, "name": name} for value, name, _ in described],
     }
-    attributes = {"image-label": label, "pixelcam": json.loads(sidecar.to_json())}
+    attributes = {"image-label": label, KEY: json.loads(sidecar.to_json())}
     pyramid = _Pyramid("seeds", sidecar.image.mpp, sidecar, _largest)
     return _write(path, labels, pyramid, attributes)
 
@@ -91,7 +86,7 @@ def _write(path: str | Path, values: _Values, pyramid: _Pyramid, attributes: Map
     levels = [values]
     while max(levels[-1].shape) > PYRAMID_ABOVE:
         levels.append(pyramid.reduce(levels[-1]))
-    with atomic_folder(path, MARKER) as temporary:
+    with replacing_folder(path, MARKER, attributes[KEY]) as temporary:
         group = zarr.open_group(temporary, mode="w", zarr_format=2)
         for number, level in enumerate(levels):
             array = group.create_array(

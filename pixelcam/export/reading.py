@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelcam.errors import ImageError
+from pixelcam.export.marks import KEY
 from pixelcam.files import inside
 from pixelcam.limits import read_json
 from pixelcam.slides.tiffs import read_tiff_array
@@ -52,8 +53,9 @@ def read_localization(summary: str | Path) -> Localization:
         foreground = _read_map(inside(summary.parent, values["fg"]["file"], error=ImageError, source=summary))
         scale, translate = (tuple(map(float, values["fg"][key])) for key in ("scale", "translate"))
         image, model = values["image"], values["model"]
+        known = values.get(KEY) or {"image": {}}
         found = Localization(
-            image_name=summary.stem,
+            image_name=str(known["image"].get("name") or summary.stem),
             width=int(image["width"]),
             height=int(image["height"]),
             mpp=None if image["mpp"] is None else float(image["mpp"]),
@@ -65,6 +67,8 @@ def read_localization(summary: str | Path) -> Localization:
             translate=(translate[0], translate[1]),
             refined=int(values.get("refined", 0)),
             familiarity=None if values.get("familiarity") is None else float(values["familiarity"]),
+            image_file=str(known["image"].get("file") or ""),
+            fingerprint=str(known["image"].get("fingerprint") or ""),
         )
     except FileNotFoundError as error:
         raise ImageError(f"{error.filename} is missing; localize the image again.") from error
@@ -75,6 +79,11 @@ def read_localization(summary: str | Path) -> Localization:
             f"{summary} is damaged or no summary of a localization; localize the image again."
         ) from error
     _check_size(found, summary)
+    if known.get("map", found.map_digest) != found.map_digest:
+        raise ImageError(
+            f"{summary} and its map are of two different runs, one of which was cut short; "
+            "localize the image again."
+        )
     return found
 
 

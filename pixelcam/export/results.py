@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelcam.export.atomic import atomic_paths, write_text
+from pixelcam.export.areas import about_map
 from pixelcam.export.geojson import save_geojson
 from pixelcam.export.maps import save_foreground
+from pixelcam.export.marks import KEY, document_text, replace_text, replacing_all
+from pixelcam.export.naming import Places, result_places, safe_stem
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
 
-# What no file name may hold: on Windows more than elsewhere.
-_FORBIDDEN = '<>:"/\\|?*' if os.name == "nt" else "/"
+__all__ = ["export_localization", "safe_stem", "summarize", "write_summary"]
 
-
-def safe_stem(name: str) -> str:
-    """Return `name` with an underscore for each character that a file name cannot hold; never empty."""
-    cleaned = "".join("_" if c in _FORBIDDEN or ord(c) < 32 else c for c in name)
-    return cleaned if cleaned.strip(" .") else "image"
+ENDINGS = (".json", ".fg.ome.tif", ".geojson")
 
 
 def summarize(localization: Localization, fg_file: str, threshold: float | None = None) -> dict[str, Any]:
@@ -46,7 +41,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         0) in level-0 pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was
         refitted, is there only where the map is not the model's own; ``familiarity``, between 0 and 1, only
         where the model can tell; and ``caution``, a line for people, where the image is unlike the training
-        images.
+        images. ``pixelcam`` is the mark of the file: which image it is of, see `about_map`.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
     known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
@@ -71,6 +66,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         **refined,
         **known,
         **caution,
+        KEY: about_map(localization, chosen),
     }
 
 
@@ -82,20 +78,22 @@ def write_summary(
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way.
     """
-    return write_text(path, _to_json(localization, fg_file, threshold))
-
-
-def _to_json(localization: Localization, fg_file: str, threshold: float | None) -> str:
     summary = summarize(localization, fg_file, threshold)
-    return json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return replace_text(path, document_text(summary, indent=2), summary[KEY])
 
 
 def export_localization(
-    localization: Localization, out: str | Path, threshold: float | None = None
+    localization: Localization,
+    out: str | Path,
+    threshold: float | None = None,
+    places: Places | None = None,
 ) -> dict[str, Path]:
-    """Write map, regions and summary of one image; none appears before all are written.
+    """Write map, regions and summary of one image; all of them are replaced, or none.
+
+    Results of the same image are replaced. Where files of another image, or somebody's own, have its name, a
+    part of its fingerprint is added to the stem.
 
     Parameters
     ----------
@@ -105,6 +103,8 @@ def export_localization(
         The folder, made where it is missing.
     threshold
         Between 0 and 1; the model's default where None.
+    places
+        Names that were given before, where many images are exported.
 
     Returns
     -------
@@ -117,12 +117,12 @@ def export_localization(
     OutputError
         One of them cannot be written; older files stay as they were.
     """
-    stem = safe_stem(localization.image_name)
-    summary, foreground, regions = (
-        Path(out) / f"{stem}{end}" for end in (".json", ".fg.ome.tif", ".geojson")
-    )
-    with atomic_paths(summary, foreground, regions) as (new_summary, new_foreground, new_regions):
+    mark = about_map(localization, threshold)
+    stem = (places or Places()).stem(Path(out), result_places(localization), ENDINGS, mark)
+    summary, foreground, regions = (Path(out) / f"{stem}{end}" for end in ENDINGS)
+    with replacing_all(summary, foreground, regions, mark=mark) as (new_summary, new_foreground, new_regions):
         save_foreground(new_foreground, localization)
         save_geojson(new_regions, localization, threshold)
-        new_summary.write_text(_to_json(localization, foreground.name, threshold), encoding="utf-8")
+        text = document_text(summarize(localization, foreground.name, threshold), indent=2)
+        new_summary.write_bytes(text.encode())
     return {"foreground": foreground, "regions": regions, "summary": summary}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pixelcam.errors import ConfigError, ImageError, SeedsError
-from pixelcam.export.atomic import atomic_paths, write_bytes
-from pixelcam.export.naming import free_stem
+from pixelcam.export.arrays import save_arrays, save_png
+from pixelcam.export.marks import Mark, replacing, replacing_all
+from pixelcam.export.naming import seed_mark, seed_stem
 from pixelcam.export.sidecar import SeedCounts, SeedImage, SeedSidecar
 from pixelcam.files import inside
 from pixelcam.limits import read_npz
@@ -56,13 +54,14 @@ def write_seeds(
     sidecar: SeedSidecar,
     formats: Sequence[str] = FORMATS,
     image: NDArray[np.uint8] | None = None,
+    stem: str | None = None,
 ) -> list[Path]:
-    """Write one image's seeds and their sidecar; none appears before all are written.
+    """Write one image's seeds and their sidecar; all of them are replaced, or none.
 
     The files are named ``<stem>.seeds.png``, ``<stem>.seeds.npz`` (array ``labels``) and
-    ``<stem>.seeds.json``. Seeds of the same image are replaced; where another image of that name has seeds
-    in the folder already, a part of the fingerprint is added to the stem, so that nobody's strokes are
-    lost.
+    ``<stem>.seeds.json``. Seeds of the same image by the same reviewer from the same source are replaced;
+    where the folder has others of that name already, the reviewer, the source or a part of the fingerprint is
+    added to the stem, so that nobody's strokes are lost.
 
     Parameters
     ----------
@@ -77,6 +76,8 @@ def write_seeds(
     image
         (height, width, 3) pixels of an image that is in no file. They are written once as
         ``<stem>.image.png``, and the sidecar points to that.
+    stem
+        What file names begin with; by default the first one that is free, see `seed_stem`.
 
     Returns
     -------
@@ -96,14 +97,18 @@ def write_seeds(
     if not formats or not set(formats) <= set(FORMATS):
         raise ConfigError(f"Seeds are written as png or npz, not as {', '.join(formats) or 'nothing'}.")
     values = _checked(np.asarray(labels), sidecar, sidecar.image.name)
-    stem = free_stem(folder, sidecar.image)
-    described, written = _place_image(folder, stem, sidecar.image, image)
-    arrays = [folder / f"{stem}.seeds.{name}" for name in FORMATS if name in formats]
+    endings = [f".seeds.{name}" for name in FORMATS if name in formats]
+    if stem is None:
+        image_too = [] if image is None else [".image.png"]
+        stem = seed_stem(folder, sidecar, [_SIDECAR, *endings, *image_too])
+    mark = seed_mark(sidecar)
+    described, written = _place_image(folder, stem, sidecar.image, image, mark)
+    arrays = [folder / f"{stem}{ending}" for ending in endings]
     sidecar = replace(complete_sidecar(sidecar, values), image=described, file=arrays[0].name)
-    with atomic_paths(folder / f"{stem}{_SIDECAR}", *arrays) as (new_sidecar, *new_arrays):
+    with replacing_all(folder / f"{stem}{_SIDECAR}", *arrays, mark=mark) as (new_sidecar, *new_arrays):
         for path in new_arrays:
-            _save_labels(path, values)
-        new_sidecar.write_text(sidecar.to_json(), encoding="utf-8")
+            _save_labels(path, values, mark)
+        new_sidecar.write_bytes(sidecar.to_json().encode())
     return [*written, *arrays, folder / f"{stem}{_SIDECAR}"]
 
 
@@ -217,7 +222,7 @@ def _saved_image(folder: Path, stem: str) -> SeedImage | None:
 
 
 def _place_image(
-    folder: Path, stem: str, image: SeedImage, pixels: NDArray[np.uint8] | None
+    folder: Path, stem: str, image: SeedImage, pixels: NDArray[np.uint8] | None, mark: Mark
 ) -> tuple[SeedImage, list[Path]]:
     """Return the image as seen from the folder, after writing its pixels there where they are in no file."""
     if pixels is None:
@@ -228,10 +233,9 @@ def _place_image(
     before = _saved_image(folder, stem)
     unchanged = before is not None and before.pixels == image.fingerprint and path.is_file()
     if before is None or not unchanged or hash_file(path) != before.fingerprint:
-        stream = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG", compress_level=1)
-        write_bytes(path, stream.getvalue())
-        fingerprint = hashlib.sha256(stream.getvalue()).hexdigest()
+        with replacing(path, mark) as temporary:
+            save_png(temporary, np.ascontiguousarray(pixels), mark, compress_level=1)
+            fingerprint = hash_file(temporary)
     else:
         fingerprint = before.fingerprint
     described = replace(
@@ -251,11 +255,11 @@ def _relative(path: Path, folder: Path) -> str:
         return ""
 
 
-def _save_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+def _save_labels(path: Path, labels: NDArray[np.uint8], mark: Mark) -> None:
     if path.suffix == ".png":
-        Image.fromarray(labels).save(path, format="PNG")
+        save_png(path, labels, mark)
     else:
-        np.savez_compressed(path, labels=labels)
+        save_arrays(path, {"labels": labels}, mark)
 
 
 def _load_labels(path: Path) -> NDArray[Any]:

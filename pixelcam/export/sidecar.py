@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelcam.errors import SeedsError
+from pixelcam.export.marks import document_text
 from pixelcam.limits import parse_json
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class SeedSidecar:
         The class that the reviewer says the image has, or None where the reviewer said nothing.
     reviewer
         Who painted.
+    source, source_sha256
+        The file that the seeds were imported from, and its digest; "" where they were painted here.
     started, saved
         ISO 8601 times of the first stroke and of the saving.
     counts, file
@@ -98,6 +100,8 @@ class SeedSidecar:
     predicted: str | None = None
     corrected_label: str | None = None
     reviewer: str = ""
+    source: str = ""
+    source_sha256: str = ""
     started: str = ""
     saved: str = ""
     counts: SeedCounts = field(default_factory=SeedCounts)
@@ -115,7 +119,7 @@ class SeedSidecar:
         """Return the sidecar as JSON text."""
         model = None if self.model is None else self.model.to_json()
         values = {"version": VERSION, "labels": dict(LABELS), **asdict(self), "model": model}
-        return json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return document_text(values, indent=2)
 
     @classmethod
     def from_json(cls, text: str, subject: str) -> SeedSidecar:

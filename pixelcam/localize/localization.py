@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +69,8 @@ class Localization:
         `None` where the model cannot tell.
     image_file
         Name of the image's file with its ending, "" where it is in none.
+    fingerprint
+        SHA-256 of that file, or of shape and pixels where the image is in none; "" where unknown.
     """
 
     image_name: str
@@ -82,6 +86,7 @@ class Localization:
     refined: int = 0
     familiarity: float | None = None
     image_file: str = ""
+    fingerprint: str = ""
 
     @property
     def predicted(self) -> str:
@@ -92,6 +97,12 @@ class Localization:
     def present(self) -> tuple[str, ...]:
         """The classes that are at least as probable as not, in the model's order; there may be none."""
         return tuple(name for name, probability in self.classes.items() if probability >= 0.5)
+
+    @cached_property
+    def map_digest(self) -> str:
+        """The beginning of the SHA-256 of the map's values, by which files of one map know each other."""
+        values = np.ascontiguousarray(self.foreground, np.float32)
+        return hashlib.sha256(values.data).hexdigest()[:16]
 
     @property
     def caution(self) -> str:

@@ -147,6 +147,7 @@ class Localizer:
             model=self.model,
             familiarity=familiarity,
             image_file="" if slide.path is None else slide.path.name,
+            fingerprint=slide.fingerprint,
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:

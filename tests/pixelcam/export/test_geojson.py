@@ -26,7 +26,7 @@ def test_the_file_is_what_qupath_expects(path, localize):
     foreground[5, 7] = 0.5
     write_geojson(path, localize(foreground))
     document = json.loads(path.read_text())
-    assert set(document) == {"type", "features"}
+    assert set(document) == {"type", "pixelcam", "features"}
     assert document["type"] == "FeatureCollection"
     first, second = document["features"]
     for feature in (first, second):
@@ -73,7 +73,8 @@ def test_each_region_stands_on_a_line(path, localize):
 
 def test_no_region_is_an_empty_collection(path, localize):
     write_geojson(path, localize(np.zeros((4, 4))))
-    assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
+    document = json.loads(path.read_text())
+    assert (document["type"], document["features"]) == ("FeatureCollection", [])
     assert not geojson_to_mask(path, (4, 4)).any()
 
 
@@ -203,10 +204,11 @@ def test_a_missing_file_is_refused(path):
 
 
 def test_a_failure_leaves_the_old_file(path, localize):
-    path.write_text("old")
+    write_geojson(path, localize(np.ones((2, 2))))
+    before = path.read_bytes()
     with pytest.raises(OutputError):
         write_geojson(path / "b.geojson", localize(np.ones((2, 2))))
     with pytest.raises(ValueError, match="JSON compliant"):
         write_geojson(path, localize(np.ones((2, 2)), scale=(float("nan"), 1.0)))
-    assert path.read_text() == "old"
+    assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

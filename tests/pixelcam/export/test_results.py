@@ -18,7 +18,12 @@ from pixelcam.export.results import export_localization, safe_stem, write_summar
 
 @pytest.fixture
 def result(localize):
-    return localize(np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8), mpp=0.5)
+    return localize(
+        np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8),
+        mpp=0.5,
+        image_file="field.png",
+        fingerprint="cd" * 32,
+    )
 
 
 def test_three_files_are_written_under_the_images_stem(result, tmp_path):
@@ -33,7 +38,17 @@ def test_three_files_are_written_under_the_images_stem(result, tmp_path):
 
 def test_the_summary_has_exactly_the_promised_entries(result, tmp_path):
     path = export_localization(result, tmp_path)["summary"]
-    assert json.loads(path.read_text()) == {
+    summary = json.loads(path.read_text())
+    mark = summary.pop("pixelcam")
+    assert mark["image"] == {
+        "name": "field",
+        "file": "field.png",
+        "fingerprint": "cd" * 32,
+        "width": 8,
+        "height": 6,
+        "mpp": 0.5,
+    }
+    assert summary == {
         "classes": {"adenocarcinoma": 0.75, "normal": 0.25},
         "predicted": "adenocarcinoma",
         "threshold": 0.5,
@@ -76,8 +91,9 @@ def test_the_files_agree_at_a_given_threshold(result, tmp_path):
 
 
 @pytest.mark.parametrize("failing", ["save_foreground", "save_geojson"])
-def test_a_full_disk_leaves_all_old_files(result, localize, tmp_path, monkeypatch, failing):
-    written = export_localization(localize(np.ones((3, 3))), tmp_path)
+def test_a_full_disk_leaves_all_old_files(result, tmp_path, monkeypatch, failing):
+    before = dataclasses.replace(result, foreground=np.ones((6, 8), np.float32))
+    written = export_localization(before, tmp_path)
     before = {path: path.read_bytes() for path in written.values()}
 
     def fill_up(path, *_):
