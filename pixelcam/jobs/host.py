@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from pixelcam.jobs.process import mark_process
 INTERRUPTED = "Interrupted; the same command goes on from the last complete epoch."
 BEGINS_ANEW = "Interrupted; the same command begins anew."
 _STOP_CACHE = 0.2
-_ALWAYS_THERE = {layout.JOB, layout.LOG, layout.EVENTS, layout.ENVIRONMENT, layout.STOP, "job.lock"}
+_ALWAYS_THERE = {layout.LOG, layout.EVENTS, layout.ENVIRONMENT, layout.STOP, "job.lock"}
 _DISTRIBUTIONS = ("napari-pixelcam", "torch", "timm", "numpy", "scikit-image", "safetensors")
 
 
@@ -127,9 +128,11 @@ def host_job(
     record = _claim(folder, arguments)
     write = run_events(folder)
     said_done = False
+    life = _Life(folder, record)
 
     def emit(event: Event) -> None:
         nonlocal said_done
+        life.check()
         said_done = said_done or event.kind == "done"
         write(event)
         if on_event is not None:
@@ -138,8 +141,12 @@ def host_job(
 
     job = JobHost(folder, emit, stop_check(folder))
     try:
-        yield job
+        with life:
+            yield job
+            life.check()
     except BaseException as error:
+        if not _is_ours(folder, record):  # what is there now is not this job's to change
+            raise
         outcome, message = _judge(error, folder, describe)
         if outcome == "cancelled":
             layout.discard_results(folder)
@@ -152,6 +159,44 @@ def host_job(
     if not said_done:
         emit(Event("done"))
     _end(folder, record, outcome, "")
+
+
+class _Life:
+    """Gives a sign of life now and then, and notices that the folder is not this job's any more."""
+
+    def __init__(self, folder: Path, record: JobRecord) -> None:
+        self._folder, self._record = folder, record
+        self._over, self._lost = threading.Event(), False
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *ending: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise `RunError` where the folder was deleted, or another job has taken it over."""
+        if self._lost or not (self._folder / layout.JOB).exists():
+            raise RunError(f"The run folder {self._folder} was deleted or taken over by another job.")
+
+    def _beat(self) -> None:
+        while not self._over.wait(layout.BEAT):
+            with contextlib.suppress(OSError):
+                if not _is_ours(self._folder, self._record):
+                    self._lost = True
+                    return
+                os.utime(self._folder / layout.JOB)
+
+
+def _is_ours(folder: Path, record: JobRecord) -> bool:
+    """Return whether the record in the folder is still that of this start."""
+    try:
+        found = JobRecord.read(folder)
+    except RunError:
+        return True  # damaged; writing it anew mends it
+    return found is not None and found.token == record.token
 
 
 def _judge(
@@ -176,30 +221,35 @@ def _claim(folder: Path, arguments: tuple[str, ...]) -> JobRecord:
             refuse_foreign(folder)
             refuse_busy(folder, record)
             record = JobRecord.begin(folder, arguments)
-            (folder / layout.STOP).unlink(missing_ok=True)
+            layout.clear_stop(folder)
         record = replace(record, process=mark_process(), claimed=True)
         record.write(folder)
-    write_text(folder / layout.ENVIRONMENT, json.dumps(_environment(), indent=1))
+    environment = json.dumps(_environment(), indent=1)
+    write_text(folder / layout.ENVIRONMENT, environment, make_folder=False)
     return record
 
 
 def refuse_busy(folder: Path, record: JobRecord | None) -> None:
     """Raise `RunError` when a job works in the folder."""
-    if record is None or not record.is_busy or record.process is None:
+    if record is None or not record.is_busy(folder) or record.process is None:
         return
     who = record.process
     if not who.is_here:
         raise RunError(
-            f"{folder} is in use by a job on {who.host}; if that job is gone, delete {layout.JOB} there."
+            f"{folder} is in use by a job on {who.host}; stop it there, or choose another folder (a job that "
+            f"was killed counts as gone {layout.LEASE / 60:.0f} minutes after its last sign of life)."
         )
     raise RunError(f"A job (process {who.pid}) is at work in {folder}; stop it or choose another folder.")
 
 
 def refuse_foreign(folder: Path) -> None:
     """Raise `RunError` when the folder holds files but no run: cancelling would endanger them."""
-    if (folder / layout.JOB).exists() or (folder / layout.CONFIG).exists():
+    if layout.is_run(folder):
         return
-    names = sorted(path.name for path in folder.iterdir())
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise RunError(f"{folder} cannot be read: {error.strerror}; choose another folder.") from error
     other = [name for name in names if name not in _ALWAYS_THERE and not name.startswith(".")]
     if other:
         raise RunError(
@@ -210,7 +260,8 @@ def refuse_foreign(folder: Path) -> None:
 def _end(folder: Path, record: JobRecord, outcome: Outcome, message: str) -> None:
     # A full disk must not hide how the work went; the watcher then finds the process gone.
     with contextlib.suppress(Exception):
-        record.ended(outcome, message).write(folder)
+        if _is_ours(folder, record):
+            record.ended(outcome, message).write(folder)
 
 
 def _environment() -> dict[str, object]:

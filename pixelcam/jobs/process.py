@@ -53,6 +53,14 @@ class ProcessMark:
         """Return whether this very process still runs; a zombie does not. Always False elsewhere."""
         return self.is_here and _start_mark(self.pid) == self.started
 
+    def was_before_this_start(self, last_sign: float) -> bool:
+        """Return whether the process ran on this machine before it was started anew, and so is no more.
+
+        The name alone may be another machine's: what was last heard of before this start was not heard of
+        since.
+        """
+        return self.host == socket.gethostname() and last_sign < psutil.boot_time() - 1
+
     def terminate(self) -> None:
         """Ask the process to end (SIGTERM); nothing happens when it is gone."""
         if self.is_alive():

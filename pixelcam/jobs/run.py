@@ -80,7 +80,7 @@ class Run:
             refuse_foreign(folder)
             refuse_busy(folder, record)
             record = JobRecord.begin(folder, tuple(arguments))
-            (folder / layout.STOP).unlink(missing_ok=True)
+            layout.clear_stop(folder)
             record.write(folder)
             argv = [*(command or (sys.executable, "-m", "pixelcam")), *arguments]
             process = _spawn(argv, folder, record.token)
@@ -115,7 +115,7 @@ class Run:
     def state(self) -> State:
         """What the job does now, or how it ended; a job that died silently has "failed"."""
         record = self._record()
-        if record.outcome is None and record.is_busy:
+        if record.outcome is None and record.is_busy(self.folder):
             return "running" if record.claimed else "starting"
         if record.outcome is None:
             # It may have said how it ended between the two looks.
@@ -146,7 +146,7 @@ class Run:
             with (self.folder / layout.EVENTS).open("rb") as file:
                 file.seek(since)
                 text = file.read()
-        except OSError:
+        except (OSError, OverflowError, ValueError):
             return [], since
         complete = text[: text.rfind(b"\n") + 1]
         events = []
@@ -223,7 +223,7 @@ class Run:
         try:
             with layout.locked(self.folder):
                 record = self._record()
-                if record.outcome is not None or record.is_busy:
+                if record.outcome is not None or record.is_busy(self.folder):
                     return record
                 record = self._judged(record)
                 if record.outcome is not None:

@@ -24,6 +24,7 @@ from torch.nn import functional
 from pixelcam.errors import CancelledError, RunError, SeedsError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.export import SeedRecord, read_seeds, write_text
+from pixelcam.jobs.folder import refuse_gone
 from pixelcam.localize.localizer import load as load_localizer
 from pixelcam.localize.localizer import standardise
 from pixelcam.localize.tiles import Tile
@@ -340,6 +341,7 @@ class _Finetuning:
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
     def _save(self, name: str) -> None:
+        refuse_gone(self.folder)
         save_checkpoint(self._checkpoint(name), self.network, self.card)
         self.on_event(Event("checkpoint", stage=STAGE, path=str(self._checkpoint(name))))
 

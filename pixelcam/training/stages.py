@@ -18,6 +18,7 @@ from pixelcam.calibration import Calibration, fold_classes, fold_pixels
 from pixelcam.datasets import open_dataset
 from pixelcam.errors import CancelledError, ImageError, RunError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
+from pixelcam.jobs.folder import refuse_gone
 from pixelcam.localize.localization import ModelRef
 from pixelcam.localize.localizer import Localizer, standardise
 from pixelcam.model.checkpoint import load_checkpoint, save_checkpoint
@@ -185,6 +186,7 @@ class _Training:
             if epoch + 1 == epochs:
                 self._warn_of_guessing(stage, statistics.median_low(losses[len(losses) // 2 :]))
             reached = self._validate(stage, epoch, epochs, reached)
+            refuse_gone(self.run)
             save_state(self.state_path, self.network, optimizer, reached)
         return reached
 
@@ -341,6 +343,7 @@ class _Training:
         return self.run / "checkpoints" / f"{name}.safetensors"
 
     def _save(self, name: str) -> None:
+        refuse_gone(self.run)
         card = dataclasses.replace(self.card, selection=self.validation.selection_of(name))
         network = copy.deepcopy(self.network)  # calibrated is what is kept, not what learns on
         fold_pixels(network.pixel_head, self.measured.pixels)

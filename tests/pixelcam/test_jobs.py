@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,9 +41,11 @@ def start(tmp_path):
 
     yield begin
     for run in runs:
-        process = JobRecord.read(run.folder).process
-        if process is not None:
-            process.kill()
+        record = JobRecord.read(run.folder)
+        if record is None:  # the test has deleted the folder
+            continue
+        if record.process is not None:
+            record.process.kill()
         run.wait(10)
 
 
@@ -257,6 +260,150 @@ def test_a_job_on_another_machine_is_believed_and_never_killed(tmp_path):
         Run.start(tmp_path, ("x",))
 
 
+def someone_elsewhere(folder, age, place="another start of another system", host="elsewhere"):
+    """Let a job of another machine have given its last sign of life so many seconds ago."""
+    mark = ProcessMark(os.getpid(), "whenever", host, place)
+    replace(JobRecord.begin(folder, ("train",)), process=mark, claimed=True).write(folder)
+    os.utime(folder / layout.JOB, (time.time() - age,) * 2)
+
+
+def test_a_job_on_another_machine_that_gives_no_sign_of_life_is_gone(tmp_path, start):
+    someone_elsewhere(tmp_path, layout.LEASE - 60)
+    assert Run.open(tmp_path).state == "running"
+    someone_elsewhere(tmp_path, layout.LEASE + 60)
+    assert Run.open(tmp_path).state == "failed"
+    someone_elsewhere(tmp_path, layout.LEASE + 60)
+    assert start("ok", tmp_path).wait(20) == "done"
+
+
+def test_a_job_of_an_earlier_version_on_another_machine_is_believed_for_a_day(tmp_path):
+    someone_elsewhere(tmp_path, 3600, place="")
+    assert Run.open(tmp_path).state == "running"
+    someone_elsewhere(tmp_path, 25 * 3600, place="")
+    assert Run.open(tmp_path).state == "failed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where a start of the system has no name")
+def test_a_job_is_found_again_on_a_machine_that_got_another_name(start):
+    run = start("loop")
+    wait_for(lambda: run.state == "running")
+    record = JobRecord.read(run.folder)
+    for place in (record.process.place, ""):  # what this version writes, and what earlier ones have
+        renamed = replace(record, process=replace(record.process, host="a name of before", place=place))
+        renamed.write(run.folder)
+        assert run.state == "running"
+    record.process.kill()
+    run_module._children.clear()
+    wait_for(lambda: run.state == "failed")
+
+
+def test_a_job_of_before_this_machine_was_started_anew_is_gone_at_once(tmp_path, monkeypatch):
+    someone_elsewhere(tmp_path, 30, host=mark_process().host)
+    assert Run.open(tmp_path).state == "running", "the name alone may be that of another machine"
+    monkeypatch.setattr("pixelcam.jobs.process.psutil.boot_time", lambda: time.time() - 10)
+    assert JobRecord.read(tmp_path).process.was_before_this_start(time.time() - 30)
+    monkeypatch.setattr(layout, "LEASE", 20)
+    assert Run.open(tmp_path).state == "failed"
+
+
+def test_a_job_at_work_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "BEAT", 0.02)
+    with host_job(tmp_path, ("x",)):
+        os.utime(tmp_path / layout.JOB, (1, 1))
+        wait_for(lambda: (tmp_path / layout.JOB).stat().st_mtime > 1)
+
+
+def test_a_job_whose_folder_another_has_taken_over_ends_and_changes_nothing(tmp_path, monkeypatch):
+    """It slept on another machine until it counted as gone."""
+    monkeypatch.setattr(layout, "BEAT", 0.02)
+    other = JobRecord.begin(tmp_path, ("other",))
+
+    def sleep_on(job):
+        other.write(tmp_path)
+        for _ in range(500):
+            job.emit(Event("step"))
+            time.sleep(0.02)
+
+    def work():
+        with host_job(tmp_path, ("x",)) as job:
+            sleep_on(job)
+
+    with pytest.raises(RunError, match="taken over"):
+        work()
+    assert JobRecord.read(tmp_path) == other
+
+
+@linux_only
+@pytest.mark.parametrize("behaviour", ["loop", "saves"])
+def test_a_deleted_run_folder_stays_gone(start, behaviour):
+    run = start(behaviour)
+    wait_for(lambda: "step" in kinds(run))
+    process = JobRecord.read(run.folder).process
+    deadline = time.monotonic() + 20
+    while run.folder.exists():  # it may be writing into it just now
+        shutil.rmtree(run.folder, ignore_errors=True)
+        assert time.monotonic() < deadline
+    wait_for(lambda: not process.is_alive())
+    assert not run.folder.exists()
+    for ask in (run.stop, run.cancel, lambda: run.state):
+        with pytest.raises(RunError, match="is gone"):
+            ask()
+    assert not run.folder.exists()
+
+
+def test_a_lock_of_another_machine_does_not_lock_for_ever(tmp_path, start):
+    lock = tmp_path / "job.lock"
+    lock.write_text(json.dumps({"pid": 1, "started": "x", "host": "elsewhere", "place": "elsewhere"}))
+    os.utime(lock, (time.time() - 120,) * 2)
+    assert start("ok", tmp_path).wait(20) == "done"
+    lock.mkdir()
+    with pytest.raises(RunError, match=r"folder called job\.lock is in the way"):
+        start("ok", tmp_path)
+
+
+DAMAGED_RECORDS = (
+    "[]",
+    "null",
+    "1",
+    "[" * 100_000,
+    '{"arguments": [], "token": "x", "started": 1e999}',
+    '{"arguments": [], "token": "x", "started": NaN}',
+    '{"arguments": [], "token": 5, "started": 1}',
+    '{"arguments": [], "token": "x", "started": 1, "outcome": "won"}',
+    '{"arguments": [], "token": "x", "started": 1, "log_from": ' + "9" * 400 + "}",
+    '{"arguments": [], "token": "x", "started": 1, "process": {"pid": -1, "started": "", "host": ""}}',
+    '{"arguments": [], "token": "x", "started": 1, "process": {"pid": "1", "started": "", "host": ""}}',
+    '{"arguments": [], "token": "x", "started": 1, "process": [1]}',
+)
+
+
+@pytest.mark.parametrize("text", DAMAGED_RECORDS)
+def test_a_record_with_odd_values_is_damaged_and_no_bug(tmp_path, text):
+    (tmp_path / layout.JOB).write_text(text)
+    for ask in (lambda: Run.open(tmp_path), lambda: Run.start(tmp_path, ("x",))):
+        with pytest.raises(RunError, match="damaged, or is no run's"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["config.json", "job.json"])
+def test_a_persons_own_project_is_not_taken_for_a_run(tmp_path, name):
+    """Its own config.json or job.json beside its own checkpoints, which a cancelled job would remove."""
+    (tmp_path / name).write_text('{"learning_rate": 1}')
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine").write_text("precious")
+    with pytest.raises(RunError, match=r"not a run folder|is no run's"):
+        Run.start(tmp_path, ("x",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "checkpoints"])
+
+
+@linux_only
+def test_a_read_only_run_folder_is_told(unprivileged_folder):
+    unprivileged_folder.chmod(0o555)
+    unprivileged_folder.become_nobody()
+    with pytest.raises(OutputError, match="not permitted"):
+        Run.start(unprivileged_folder, ("x",))
+
+
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mine.safetensors").write_bytes(b"precious")
@@ -328,11 +475,43 @@ def test_a_full_disk_fails_the_event_with_a_sentence(tmp_path, monkeypatch):
         sink(Event("done"))
 
 
-def test_the_stop_note_is_read_in_all_its_forms(tmp_path):
+STOP_NOTES = {
+    "a word": (b"stop", Stop.KEEP),
+    "nothing": (b"", Stop.KEEP),
+    "a line": (b"cancel\n", Stop.DISCARD),
+    "capitals and spaces": (b"  CANCEL \r\n\r\n", Stop.DISCARD),
+    "quotes, as cmd.exe echoes them": (b'"cancel" \r\n', Stop.DISCARD),
+    "a mark of UTF-8, as Notepad saves it": (b"\xef\xbb\xbfcancel", Stop.DISCARD),
+    "PowerShell 5": ("\ufeffcancel\r\n".encode("utf-16-le"), Stop.DISCARD),
+    "PowerShell 5, stop": ("\ufeffstop\r\n".encode("utf-16-le"), Stop.KEEP),
+    "UTF-16 the other way round": ("\ufeffCancel".encode("utf-16-be"), Stop.DISCARD),
+    "UTF-16 without a mark": ("cancel\r\n".encode("utf-16-le"), Stop.DISCARD),
+    "another word": ("arrêt".encode("latin-1"), Stop.KEEP),
+    "noise": (bytes(range(256)) * 40, Stop.KEEP),
+    "not wholly the word": (b"do not cancel", Stop.KEEP),
+}
+
+
+@pytest.mark.parametrize("note", STOP_NOTES)
+def test_the_stop_note_is_read_in_all_its_forms(tmp_path, note):
     assert stop_check(tmp_path)() is Stop.NO
-    for text, meaning in (("stop", Stop.KEEP), ("", Stop.KEEP), ("cancel\n", Stop.DISCARD)):
-        (tmp_path / "STOP").write_text(text)
-        assert stop_check(tmp_path)() is meaning
+    data, meaning = STOP_NOTES[note]
+    (tmp_path / "STOP").write_bytes(data)
+    assert stop_check(tmp_path)() is meaning
+
+
+def test_a_folder_called_stop_stops_and_is_taken_away_by_the_next_start(tmp_path, start):
+    run = start("loop")
+    wait_for(lambda: "step" in kinds(run))
+    (run.folder / "STOP").mkdir()
+    assert run.wait(20) == "stopped"
+    assert start("ok").wait(20) == "done"
+    assert not (run.folder / "STOP").exists()
+    (run.folder / "STOP").mkdir()
+    (run.folder / "STOP" / "mine").write_text("x")
+    with pytest.raises(OutputError, match="cannot be removed"):
+        start("ok")
+    assert (run.folder / "STOP" / "mine").exists()
 
 
 def test_the_stop_note_is_not_looked_at_more_than_five_times_a_second(tmp_path, monkeypatch):
