@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelcam.cli import options
 from pixelcam.cli.console import print_error, print_json, print_note
 from pixelcam.cli.failures import describe
-from pixelcam.cli.inputs import list_folder, refuse_same_stems
+from pixelcam.cli.formats import Format
+from pixelcam.cli.inputs import Input, list_folder
 from pixelcam.cli.outputs import prepare_folder
 from pixelcam.errors import ConfigError, ImageError
 from pixelcam.listing import is_folder
 
+if TYPE_CHECKING:
+    from pixelcam.export.naming import Places
+
 SEEDS_ENDING = ".seeds.json"
-
-
-class Format(StrEnum):
-    """What results and seeds can be written as."""
-
-    GEOJSON = "geojson"
-    HISTOMICS = "histomics"
-    COCO = "coco"
-    PNG = "png"
-    MASK = "mask"
-    NPZ = "npz"
-    OME_TIFF = "ome-tiff"
-    OME_ZARR = "ome-zarr"
-    DICOM_SEG = "dicom-seg"
 
 
 def export(
@@ -51,23 +41,25 @@ def export(
     Of results: regions at the threshold as geojson (for QuPath), histomics (for HistomicsUI), coco (runs, for
     pycocotools) and mask (8-bit PNG, 255 in the regions); the map as ome-tiff, ome-zarr, npz (all float) and
     png (8-bit); both as dicom-seg. Of seeds: png, npz, ome-zarr, geojson, histomics, coco and dicom-seg.
-    Regions are cut at the threshold of the results, unless --threshold gives another.
+    Regions are cut at the threshold of the results, unless --threshold gives another. What is in folders of
+    PATH goes into such folders of OUT; never over a file that is not of the same image and work.
     """
     sources = [source for path in paths for source in _sources(path)]
-    refuse_same_stems([path for path in sources if not path.name.endswith(SEEDS_ENDING)])
-    refuse_same_stems([path for path in sources if path.name.endswith(SEEDS_ENDING)])
     prepare_folder(out)
+    from pixelcam.export.naming import Places
+
+    places = Places()
     written: list[Path] = []
     failed: list[dict[str, str]] = []
     for source in sources:
-        is_seeds = source.name.endswith(SEEDS_ENDING)
+        folder = out / source.place
         try:
-            if is_seeds:
-                written += _export_seeds(source, out, formats)
+            if source.path.name.endswith(SEEDS_ENDING):
+                written += _export_seeds(source.path, folder, formats, places)
             else:
-                written += _export_result(source, out, formats, threshold)
+                written += _export_result(source.path, folder, formats, threshold, places)
         except Exception as error:
-            failed.append({"path": str(source), "error": describe(error)})
+            failed.append({"path": str(source.path), "error": describe(error)})
     if as_json:
         print_json({"files": [str(path) for path in written], "failed": failed})
     else:
@@ -79,25 +71,34 @@ def export(
         raise typer.Exit(1)
 
 
-def _sources(path: Path) -> list[Path]:
-    """Return the summaries and sidecars that a path stands for."""
-    from pixelcam.export.reading import is_summary
-
+def _sources(path: Path) -> list[Input]:
+    """Return the summaries and sidecars that a path stands for: itself, or those in and below a folder."""
     if not is_folder(path):
-        return [path]
-    found = [
-        file
-        for file in list_folder(path)
-        if file.suffix == ".json"
-        and not file.name.startswith(".")
-        and (file.name.endswith(SEEDS_ENDING) or is_summary(file))
-    ]
+        return [Input(path)]
+    found = list(_below(path, Path(), set()))
     if not found:
         raise ImageError(f"{path} holds neither results of localize nor seeds; give a folder that does.")
     return found
 
 
-def _export_seeds(sidecar: Path, out: Path, formats: list[Format]) -> list[Path]:
+def _below(folder: Path, place: Path, seen: set[Path]) -> Iterator[Input]:
+    from pixelcam.export.reading import is_summary
+
+    seen.add(folder.resolve())
+    folders = []
+    for path in list_folder(folder):
+        if path.name.startswith("."):
+            continue
+        if is_folder(path):
+            folders.append(path)
+        elif path.suffix == ".json" and (path.name.endswith(SEEDS_ENDING) or is_summary(path)):
+            yield Input(path, place)
+    for path in folders:
+        if path.suffix != ".zarr" and path.resolve() not in seen:
+            yield from _below(path, place / path.name, seen)
+
+
+def _export_seeds(sidecar: Path, out: Path, formats: list[Format], places: Places) -> list[Path]:
     from pixelcam.export import SEED_FORMATS, export_seeds
     from pixelcam.export.seeds import read_seed_record
 
@@ -109,15 +110,18 @@ def _export_seeds(sidecar: Path, out: Path, formats: list[Format]) -> list[Path]
         )
     record = read_seed_record(sidecar)
     described = replace(record.sidecar, image=replace(record.sidecar.image, path=str(record.image_path)))
-    return export_seeds(out, record.labels, described, formats)
+    stem = sidecar.name.removesuffix(SEEDS_ENDING)
+    return export_seeds(out, record.labels, described, formats, stem=stem, places=places)
 
 
-def _export_result(summary: Path, out: Path, formats: list[Format], threshold: float | None) -> list[Path]:
+def _export_result(
+    summary: Path, out: Path, formats: list[Format], threshold: float | None, places: Places
+) -> list[Path]:
     from pixelcam.export import export_result, write_summary
     from pixelcam.export.reading import read_localization
 
     found = read_localization(summary)
-    written = export_result(out, found, formats, threshold, stem=summary.stem)
+    written = export_result(out, found, formats, threshold, summary.stem, places, summary.absolute())
     replaced = out.resolve() == summary.parent.resolve() and threshold is not None
     if replaced and Format.GEOJSON in formats:  # regions and figures side by side must agree
         written.append(write_summary(summary, found, f"{summary.stem}.fg.ome.tif", threshold))

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from pixelcam.errors import ImageError, OutputError
+from pixelcam.errors import ImageError
 from pixelcam.listing import is_folder, list_images
 
 
+@dataclass(frozen=True)
+class Input:
+    """An image that a command line means, or a file of another kind.
+
+    Parameters
+    ----------
+    path
+        The file.
+    place
+        The folders between the one that was named and the file; none where the file itself was named. What is
+        made of it goes into such folders too.
+    """
+
+    path: Path
+    place: Path = Path()
+
+
 def gather_images(paths: Iterable[Path], tell: Callable[[str], None] = lambda sentence: None) -> list[Path]:
+    """Return the images that the paths name; see `gather_inputs`."""
+    return [each.path for each in gather_inputs(paths, tell)]
+
+
+def gather_inputs(paths: Iterable[Path], tell: Callable[[str], None] = lambda sentence: None) -> list[Input]:
     """Return the images that the paths name, in their order; a folder stands for those in it and below it.
 
     A file is taken as it is, whatever its name, and whether it is there or not: opening it will tell.
@@ -26,25 +49,15 @@ def gather_images(paths: Iterable[Path], tell: Callable[[str], None] = lambda se
     ImageError
         A folder holds no image.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, Input] = {}
     for path in paths:
-        for image in _images_in(path, tell) if is_folder(path) else [path]:
-            found.setdefault(image.absolute(), image)
+        if is_folder(path):
+            inputs = [Input(image, image.parent.relative_to(path)) for image in _images_in(path, tell)]
+        else:
+            inputs = [Input(path)]
+        for each in inputs:
+            found.setdefault(each.path.absolute(), each)
     return list(found.values())
-
-
-def refuse_same_stems(images: Iterable[Path]) -> None:
-    """Raise `OutputError` when two images would be written under one name (case aside)."""
-    from pixelcam.export.results import safe_stem
-
-    taken: dict[str, Path] = {}
-    for image in images:
-        other = taken.setdefault(safe_stem(image.stem).casefold(), image)
-        if other is not image:
-            raise OutputError(
-                f"{other} and {image} would be written under the same name; "
-                "localize them one by one into different folders, or rename one."
-            )
 
 
 def list_folder(folder: Path) -> list[Path]:

@@ -63,6 +63,14 @@ PixelSize = Annotated[
         help="Micrometres per pixel of the images, where they do not say it or say it wrong.",
     ),
 ]
+Series = Annotated[
+    int | None,
+    typer.Option(
+        "--series",
+        min=1,
+        help="Which picture of a file that holds several, from 1; by default the largest, or the first.",
+    ),
+]
 Views = Annotated[
     int,
     typer.Option(

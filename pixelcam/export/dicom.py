@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import pixelcam
 from pixelcam.errors import ConfigError
 from pixelcam.export.areas import ImageAreas, Pair, areas_of_map
-from pixelcam.export.marks import DICOM_CREATOR, DICOM_GROUP, mark_text, replacing
+from pixelcam.export.marks import mark_text, replacing
 
 if TYPE_CHECKING:
     from pixelcam.localize import Localization
@@ -25,6 +25,8 @@ MAXIMUM = 255
 _TILE = 512
 _VL_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _LONG_STRING = 64
+_GROUP, _CREATOR = 0x0099, "napari-pixelcam"
+"""Of the private element that holds a file's mark."""
 
 
 class _Placed(Protocol):
@@ -101,11 +103,26 @@ def _write(path: str | Path, pixels: NDArray[Any], kind: str, areas: ImageAreas)
         dimension_organization_type="TILED_FULL",
         tile_pixel_array=True,
     )
-    private = segmentation.private_block(DICOM_GROUP, DICOM_CREATOR, create=True)
+    private = segmentation.private_block(_GROUP, _CREATOR, create=True)
     private.add_new(0x01, "UT", mark_text(areas.about))
     with replacing(path, areas.about) as temporary:
         segmentation.save_as(temporary)
     return path
+
+
+def read_private(path: Path) -> str:
+    """Return the text that `write_dicom_map` and `write_dicom_areas` leave in a file of their own.
+
+    Raises
+    ------
+    Exception
+        Of pydicom's many: the file is no DICOM, or not of these.
+    """
+    import pydicom
+
+    tags = [(_GROUP, number) for number in (0x0010, 0x1001)]
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    return str(dataset.private_block(_GROUP, _CREATOR)[0x01].value)
 
 
 def _highdicom() -> Any:

@@ -74,6 +74,7 @@ def export_result(
     threshold: float | None = None,
     stem: str | None = None,
     places: Places | None = None,
+    of: object = None,
 ) -> list[Path]:
     """Write a localization in some formats.
 
@@ -92,8 +93,9 @@ def export_result(
         Between 0 and 1, for formats of regions; the model's own where None.
     stem
         What file names begin with where that is free; the image's name where None.
-    places
-        Names that were given before, where many images are exported.
+    places, of
+        Names that were given before, where many images are exported, and what tells this image from a copy
+        among them.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def export_result(
             raise ConfigError(f"Results cannot be written as {name}; choose {_listed(RESULT_FORMATS)}.")
     endings = [ending for name in formats for ending, _ in RESULT_WRITERS[name]]
     candidates = result_places(localization, stem)
-    stem = (places or Places()).stem(Path(folder), candidates, endings, about_map(localization, chosen))
+    stem = (places or Places()).stem(Path(folder), candidates, endings, about_map(localization, chosen), of)
     written = []
     for name in formats:
         for ending, write in RESULT_WRITERS[name]:
@@ -130,11 +132,14 @@ def export_seeds(
     sidecar: SeedSidecar,
     formats: Iterable[str],
     image: NDArray[np.uint8] | None = None,
+    stem: str | None = None,
+    places: Places | None = None,
 ) -> list[Path]:
     """Write one image's seeds in some formats, each with all that the sidecar says.
 
     "png" and "npz" have the sidecar beside them, see `write_seeds`, which explains the parameters too. The
-    other formats carry it within.
+    other formats carry it within. A stem is taken where it is free. `places` are names that were given
+    before, where seeds of many images are exported.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def export_seeds(
     endings = [f".seeds.{name}" for name in ("json", *arrays)] if arrays else []
     endings += [f".seeds{ending}" for name in formats for ending, _ in SEED_WRITERS.get(name, ())]
     endings += [] if image is None else [".image.png"]
-    stem = seed_stem(folder, sidecar, endings)
+    stem = seed_stem(folder, sidecar, endings, places, stem)
     written = write_seeds(folder, labels, sidecar, arrays, image, stem) if arrays else []
     described = complete_sidecar(sidecar, labels)
     for name in formats:

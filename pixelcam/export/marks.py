@@ -26,8 +26,6 @@ from pixelcam.export.atomic import atomic_folder, atomic_path, atomic_paths
 
 KEY = "pixelcam"
 """The name under which the mark stands: in JSON, in a PNG's text, in an array's file."""
-DICOM_GROUP = 0x0099
-DICOM_CREATOR = "napari-pixelcam"
 
 Mark = Mapping[str, Any]
 
@@ -295,11 +293,9 @@ def _of_arrays(path: Path) -> Mark | None:
 
 
 def _of_dicom(path: Path) -> Mark | None:
-    import pydicom
+    from pixelcam.export.dicom import read_private  # which needs an extra
 
-    group = [(DICOM_GROUP, number) for number in (0x0010, 0x1001)]
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=group)
-    return dict(json.loads(dataset.private_block(DICOM_GROUP, DICOM_CREATOR)[0x01].value))
+    return dict(json.loads(read_private(path)))
 
 
 def _in_text(text: str) -> Mark | None:

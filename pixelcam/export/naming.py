@@ -207,7 +207,7 @@ def result_places(localization: Localization, stem: str | None = None) -> list[s
         "fingerprint": localization.fingerprint,
         "size": (localization.width, localization.height),
     }
-    prints = [localization.fingerprint[:8]] if localization.fingerprint else []
+    prints = [_short(localization.fingerprint)] if localization.fingerprint else []
     return [stem, *(f"{stem}-{end}" for end in (*prints, _digest(mark_text(identity))[:16]))]
 
 
@@ -220,7 +220,7 @@ def seed_places(sidecar: SeedSidecar, folder: Path) -> list[str]:
     image, stem = sidecar.image, safe_stem(sidecar.image.name)
     source = sidecar.source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split(".")[0]
     who = [file_name(each)[:60] for each in (sidecar.reviewer, source) if each]
-    of_image = image.fingerprint[:8]
+    of_image = _short(image.fingerprint)
     identity = {"image": mark_of_image(image), "reviewer": sidecar.reviewer, "source": sidecar.source}
     by_work, by_image = [*who, "-".join(who)], [of_image, *("-".join([of_image, each]) for each in who)]
     there = next(filter(None, (read_mark(folder / f"{stem}.seeds{each}") for each in ENDINGS)), None)
@@ -231,10 +231,14 @@ def seed_places(sidecar: SeedSidecar, folder: Path) -> list[str]:
 
 
 def seed_stem(
-    folder: Path, sidecar: SeedSidecar, endings: Sequence[str], places: Places | None = None
+    folder: Path,
+    sidecar: SeedSidecar,
+    endings: Sequence[str],
+    places: Places | None = None,
+    wanted: str | None = None,
 ) -> str:
     """Return the stem of a reviewer's seeds of an image in a folder, see `Places.stem`."""
-    candidates = seed_places(sidecar, folder)
+    candidates = list(dict.fromkeys([*filter(None, [wanted]), *seed_places(sidecar, folder)]))
     return (places or Places()).stem(folder, candidates, endings, seed_mark(sidecar))
 
 
@@ -267,6 +271,11 @@ def has_seeds_of(folder: Path, image: SeedImage, reviewer: str) -> bool:
             ):
                 return True
     return False
+
+
+def _short(fingerprint: str) -> str:
+    """Return enough of a fingerprint for a name; which picture of its file it is, the image's name tells."""
+    return fingerprint.rpartition("-")[2][:8]
 
 
 def _escaped(text: str) -> str:

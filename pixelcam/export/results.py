@@ -89,6 +89,7 @@ def export_localization(
     out: str | Path,
     threshold: float | None = None,
     places: Places | None = None,
+    of: object = None,
 ) -> dict[str, Path]:
     """Write map, regions and summary of one image; all of them are replaced, or none.
 
@@ -103,8 +104,9 @@ def export_localization(
         The folder, made where it is missing.
     threshold
         Between 0 and 1; the model's default where None.
-    places
-        Names that were given before, where many images are exported.
+    places, of
+        Names that were given before, where many images are exported, and what tells this image from a copy
+        among them.
 
     Returns
     -------
@@ -118,7 +120,7 @@ def export_localization(
         One of them cannot be written; older files stay as they were.
     """
     mark = about_map(localization, threshold)
-    stem = (places or Places()).stem(Path(out), result_places(localization), ENDINGS, mark)
+    stem = (places or Places()).stem(Path(out), result_places(localization), ENDINGS, mark, of)
     summary, foreground, regions = (Path(out) / f"{stem}{end}" for end in ENDINGS)
     with replacing_all(summary, foreground, regions, mark=mark) as (new_summary, new_foreground, new_regions):
         save_foreground(new_foreground, localization)

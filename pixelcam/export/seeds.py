@@ -21,7 +21,7 @@ from pixelcam.export.sidecar import SeedCounts, SeedImage, SeedSidecar
 from pixelcam.files import inside
 from pixelcam.limits import read_npz
 from pixelcam.seeds import count_seeds
-from pixelcam.slides import hash_file
+from pixelcam.slides import hash_file, is_file_of
 from pixelcam.slides.photos import open_picture, pillow_as_needed
 
 FORMATS = ("png", "npz")
@@ -200,7 +200,7 @@ def _find_image(sidecar_path: Path, image: SeedImage) -> Path:
     found = [path for path in names if os.path.isfile(path)]  # noqa: PTH113 - Path raises where it may not look
     for path in found:
         with suppress(ImageError):
-            if hash_file(path) == image.fingerprint:
+            if is_file_of(path, image.fingerprint):
                 return path
     if found:
         raise SeedsError(

@@ -62,7 +62,7 @@ def _image_of(entry: ImageEntry, path: str) -> SeedImage:
 
 def _is_due(entry: ImageEntry, reviewer: str, folder: Path) -> bool:
     """Return whether an image's seeds are to be written: there are some, or the folder holds older ones."""
-    return has_seeds(entry) or has_seeds_of(folder, _image_of(entry, ""), reviewer)
+    return has_seeds(entry) or has_seeds_of(folder, _image_of(entry, str(entry.path)), reviewer)
 
 
 def export_project(

@@ -34,7 +34,7 @@ from pixelcam.model.geometry import Grid, move_to_grid, resize_map
 from pixelcam.refine import Refiner, extract_features
 from pixelcam.refine.features import IN_MEMORY
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND, UNLABELLED
-from pixelcam.slides import open_slide
+from pixelcam.slides import open_slide, series_of
 from pixelcam.training import engine
 from pixelcam.training.augment import MILD, recolour
 from pixelcam.training.data import generator_for
@@ -133,7 +133,9 @@ class _Finetuning:
         return -(-wanted // step) * step
 
     def _prepare(self, record: SeedRecord) -> Painted:
-        image = self.localizer.working_image(open_slide(record.image_path))
+        image = self.localizer.working_image(
+            open_slide(record.image_path, series_of(record.sidecar.image.fingerprint))
+        )
         return Painted.of(record, image, self._class_of(record))
 
     def _class_of(self, record: SeedRecord) -> int | None:

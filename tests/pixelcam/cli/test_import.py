@@ -77,3 +77,51 @@ def test_a_mapping_that_says_nothing_is_wrong_usage(command, tissue, mask, tmp_p
         "import", tmp_path / "mask.png", "--image", tissue, "--out", tmp_path / "o", "--map", value
     )
     assert ending.code == 2
+
+
+def annotations(path, name, x):
+    square = [[x, 5], [x + 8, 5], [x + 8, 13], [x, 13], [x, 5]]
+    outline = {
+        "type": "polyline",
+        "closed": True,
+        "points": [[*corner, 0] for corner in square],
+        "group": "foreground",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"annotation": {"name": name, "elements": [outline]}}))
+    return path
+
+
+@pytest.mark.parametrize("reviewers", [("", ""), ("Ann", "Bob"), ("Lab/Ann", "Lab_Ann")])
+@pytest.mark.parametrize("files", [("ann.json", "bob.json"), ("ann/drawn.json", "bob/drawn.json")])
+def test_the_work_of_two_people_on_one_image_is_kept_apart(command, tissue, tmp_path, reviewers, files):
+    out, pairs = tmp_path / "seeds", list(zip(files, reviewers, (5, 40), strict=True))
+    for _ in range(2):  # again: each replaces its own
+        for file, reviewer, x in pairs:
+            drawn = annotations(tmp_path / file, file, x)
+            ending = command("import", drawn, "--image", tissue, "--out", out, "--reviewer", reviewer)
+            assert ending.code == 0
+    assert "holds other seeds of an image called tissue" in ending.err
+    records = read_seeds(out)
+    assert [record.sidecar.source for record in records] != []
+    found = {(r.sidecar.source, r.sidecar.reviewer, int(r.labels.any(0).argmax())) for r in records}
+    assert found == {(str(tmp_path / file), reviewer, x) for file, reviewer, x in pairs}
+    assert len({path.name.casefold() for path in out.iterdir()}) == 4
+
+
+def test_the_same_annotations_drawn_on_replace_what_was_imported_of_them(command, tissue, tmp_path):
+    for x in (5, 40):
+        drawn = annotations(tmp_path / "ann.json", "ann", x)
+        assert command("import", drawn, "--image", tissue, "--out", tmp_path / "seeds").code == 0
+    (record,) = read_seeds(tmp_path / "seeds")
+    assert record.labels.any(0).argmax() == 40
+
+
+def test_import_writes_over_nothing_of_somebody_elses(command, tissue, mask, tmp_path):
+    out = tmp_path / "seeds"
+    out.mkdir()
+    Image.fromarray(mask).save(out / "tissue.seeds.png")
+    own = (out / "tissue.seeds.png").read_bytes()
+    command("import", tmp_path / "mask.png", "--image", tissue, "--out", out, "--map", "255=foreground")
+    assert (out / "tissue.seeds.png").read_bytes() == own
+    assert len(list(out.glob("*.seeds.json"))) == 1

@@ -13,6 +13,7 @@ import pixelcam
 from pixelcam.cli.inputs import gather_images
 from pixelcam.errors import DeviceError
 from pixelcam.export.reading import read_localization
+from pixelcam.slides import hash_file
 
 
 @pytest.fixture
@@ -93,7 +94,8 @@ def test_json_on_stdout_is_one_document(command, tiny_model, tissue, tmp_path):
 def test_a_second_time_replaces_the_results(localize, tissue, tmp_path):
     assert localize(tissue).code == 0
     first = (tmp_path / "out" / "tissue.json").read_bytes()
-    (tmp_path / "out" / "tissue.json").write_text("old")
+    before = json.loads(first)
+    (tmp_path / "out" / "tissue.json").write_text(json.dumps({**before, "predicted": "old"}))
     assert localize(tissue).code == 0
     assert (tmp_path / "out" / "tissue.json").read_bytes() == first
 
@@ -141,12 +143,113 @@ def test_a_folder_without_images_is_told(localize, tmp_path):
     assert localize(tmp_path / "empty").failed_with("no image", "empty")
 
 
-@pytest.mark.parametrize("other", ["tissue.jpg", "Tissue.tif", "sub/tissue.png"])
-def test_two_images_of_one_stem_are_refused_before_any_work(localize, tissue, tmp_path, other):
-    (tmp_path / "sub").mkdir()
-    shutil.copy(tissue, tmp_path / other)
-    assert localize(tissue, tmp_path / other).failed_with("same name", other)
-    assert not (tmp_path / "out").exists()
+@pytest.fixture
+def tree(tmp_path):
+    """Class folders with one name in each, another ending, and capitals; no two pictures alike."""
+    rng = np.random.default_rng(1)
+    for name in ("a/slide.png", "b/slide.png", "b/deep/er/slide.png", "slide.png", "slide.tif", "Slide.png"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (32, 40, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "tree"
+
+
+def described(out):
+    """Return the fingerprint that each summary below a folder names, by its path from there."""
+    found = {}
+    for path in out.rglob("*.json"):
+        if not path.name.endswith(".coco.json"):
+            assert read_localization(path).fingerprint
+            found[path.relative_to(out).as_posix()] = json.loads(path.read_text())["pixelcam"]["image"]
+    return found
+
+
+def test_a_tree_is_kept_as_a_tree(localize, tree, tmp_path):
+    for _ in range(2):  # again, over its own
+        ending = localize(tree)
+        assert ending.code == 0
+    found = described(tmp_path / "out")
+    for folder in ("a", "b", "b/deep/er"):
+        image = found.pop(f"{folder}/slide.json")
+        assert image["fingerprint"] == hash_file(tree / folder / "slide.png")
+    assert {image["file"]: image["fingerprint"] for image in found.values()} == {
+        name: hash_file(tree / name) for name in ("slide.png", "slide.tif", "Slide.png")
+    }
+    assert len({name.casefold() for name in found}) == 3
+    assert len(ending.err.splitlines()) == 2, "two of three have another name, and that is told"
+
+
+def test_a_name_twice_in_one_folder_is_kept_apart_by_one_command_and_by_several(localize, tree, tmp_path):
+    both = tree / "a" / "slide.png", tree / "b" / "slide.png"
+    assert localize(*both, out=tmp_path / "one").code == 0
+    for path in (*both, *both):
+        assert localize(path, out=tmp_path / "two").code == 0
+    assert described(tmp_path / "one") == described(tmp_path / "two")
+    prints = {image["fingerprint"] for image in described(tmp_path / "one").values()}
+    assert prints == {hash_file(path) for path in both}
+
+
+def test_two_copies_of_one_image_have_two_results(localize, tissue, tmp_path):
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tissue, tmp_path / "copy" / "tissue.png")
+    for _ in range(2):
+        assert localize(tissue, tmp_path / "copy" / "tissue.png").code == 0
+        assert len(described(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".json", ".fg.ome.tif"])
+def test_a_persons_own_file_beside_the_image_stays(localize, tissue, ending):
+    own = tissue.with_name(f"tissue{ending}")
+    own.write_text('{"type": "FeatureCollection", "features": []}')
+    for _ in range(2):
+        told = localize(tissue, out=tissue.parent)
+        assert told.code == 0
+        assert "not ours, or of another image" in told.err
+        assert own.read_text() == '{"type": "FeatureCollection", "features": []}'
+        assert len(list(tissue.parent.glob("tissue-*.json"))) == 1
+
+
+def test_further_formats_lie_beside_and_name_the_image_with_its_ending(command, tiny_model, tissue, tmp_path):
+    options = ("--model", tiny_model, "--device", "cpu", "--format", "coco", "--format", "mask")
+    assert command("localize", tissue, "--out", tmp_path / "out", *options).code == 0
+    document = json.loads((tmp_path / "out" / "tissue.coco.json").read_text())
+    assert document["images"][0]["file_name"] == "tissue.png"
+    assert (tmp_path / "out" / "tissue.mask.png").exists()
+    assert command("export", tmp_path / "out", "--out", tmp_path / "later", "--format", "coco").code == 0
+    document = json.loads((tmp_path / "later" / "tissue.coco.json").read_text())
+    assert document["images"][0]["file_name"] == "tissue.png"
+
+
+def test_pictures_of_one_file_are_kept_apart(command, tiny_model, tmp_path):
+    path = tmp_path / "two.tif"
+    rng = np.random.default_rng(0)
+    with tifffile.TiffWriter(path) as writer:
+        for size in ((40, 60, 3), (32, 48, 3)):
+            writer.write(rng.integers(0, 255, size, dtype=np.uint8), photometric="rgb", metadata=None)
+    options = ("--out", tmp_path / "out", "--model", tiny_model, "--device", "cpu")
+    for number in (1, 2):
+        assert command("localize", path, *options, "--series", number).code == 0
+    found = described(tmp_path / "out")
+    assert len(found) == 2
+    assert {(image["width"], image["height"]) for image in found.values()} == {(60, 40), (48, 32)}
+    assert "number 1" in command("localize", path, *options).err
+
+
+def test_a_tree_of_results_is_exported_as_a_tree(command, localize, tree, tmp_path):
+    assert localize(tree).code == 0
+    for _ in range(2):
+        assert command("export", tmp_path / "out", "--out", tmp_path / "coco", "--format", "coco").code == 0
+    found = {}
+    for path in (tmp_path / "coco").rglob("*.coco.json"):
+        document = json.loads(path.read_text())
+        image = document["info"]["pixelcam"]["image"]
+        assert document["images"][0]["file_name"] == image["file"]
+        found[path.parent.relative_to(tmp_path / "coco").as_posix(), image["file"]] = image["fingerprint"]
+    assert found == {
+        (path.parent.relative_to(tree).as_posix(), path.name): hash_file(path)
+        for path in tree.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_file_in_the_way_of_the_folder_is_told(localize, tissue, tmp_path):
