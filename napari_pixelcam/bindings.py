@@ -70,7 +70,13 @@ def bind_views(keys: Keys, views: ViewsController, comparison: ComparisonControl
     keys.add("overlay", "T", VIEW, "Maps on or off", toggle)
     keys.add("fainter", "9", VIEW, "Maps more see-through", partial(views.change_opacity, -1))
     keys.add("stronger", "0", VIEW, "Maps less see-through", partial(views.change_opacity, 1))
-    keys.add("view", "G", VIEW, "Next view: foreground, two colours, background", next_view)
+
+    def outline() -> None:
+        comparison.end()
+        views.outline()
+
+    keys.add("view", "G", VIEW, "Next view: foreground, two colours, outline, background", next_view)
+    keys.add("outline", "Shift+G", VIEW, "Outline of the region alone, or back", outline)
     keys.add("threshold down", ",", VIEW, "Threshold down by 0.01", partial(views.change_threshold, -0.01))
     keys.add("threshold up", ".", VIEW, "Threshold up by 0.01", partial(views.change_threshold, 0.01))
     keys.add(

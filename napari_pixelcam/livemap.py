@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 LARGE = 2**21
 """A map of more pixels goes to the screen in part only, and is drawn there before the rest of it."""
-COARSEST = 512
-"""Side in pixels that the coarsest level of a large map has at most."""
+COARSEST = 64
+"""Side in pixels of the coarsest level at most: napari reads it but once, so no window is to show it."""
 CHUNK = 512
 """What napari reads of a level begins and ends at multiples of so many pixels."""
 

@@ -11,6 +11,8 @@ FOREGROUND = "#FFC20A"
 BACKGROUND = "#0C5BDC"
 FOREGROUND_SEED = "#FF5A1F"
 BACKGROUND_SEED = "#33E0FF"
+LINE, LINE_BELOW = "#FFE14D", "#101010"
+"""Of outlines: a bright line in the middle of a dark one is seen on pink, on dark and on white alike."""
 
 _CIVIDIS = (
     "#00224E",
@@ -54,6 +56,17 @@ def two_colour_colormap(*, swapped: bool = False) -> Colormap:
         interpolation="zero",
         name=name,
         display_name=name.replace("pixelcam", "PixelCAM"),
+    )
+
+
+def outline_colormap() -> Colormap:
+    """Return the colours of 0 (nothing), 1 (the dark line below) and 2 (the line) of an outline."""
+    return Colormap(
+        [f"{LINE_BELOW}00", LINE_BELOW, LINE],
+        controls=[0, 0.25, 0.75, 1],
+        interpolation="zero",
+        name="pixelcam outline",
+        display_name="PixelCAM outline",
     )
 
 

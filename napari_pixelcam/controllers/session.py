@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_pixelcam.histogram import ScoreHistogram
     from napari_pixelcam.livemap import LiveMap
+    from napari_pixelcam.outlines import Outline
     from pixelcam.localize import Localization
     from pixelcam.slides import Slide
 
@@ -62,6 +63,7 @@ class ImageRecord:
     view: str | None = None
     overlays: dict[str, Image] = field(default_factory=dict)
     live: LiveMap | None = None
+    outline: Outline | None = None
     pending: bool = False
     seeds: Labels | None = None
     seeds_level: int = 0

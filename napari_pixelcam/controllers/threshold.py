@@ -11,7 +11,17 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_pixelcam.controllers.session import ImageRecord, Session
-from napari_pixelcam.overlays import PROBABILITY, TWO_COLOURS, VIEWS, paint_view
+from napari_pixelcam.overlays import (
+    LINES,
+    OUTLINE,
+    PROBABILITY,
+    TWO_COLOURS,
+    VIEWS,
+    follow_zoom,
+    hide_outline,
+    paint_view,
+    show_outline,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class ThresholdController:
         session.image_changed.connect(lambda record: self.changed.emit(self.state))
         session.localized.connect(self._on_localized)
         session.refined.connect(self._on_refined)
-        session.overlay_removed.connect(lambda record: self.changed.emit(self.state))
+        session.overlay_removed.connect(self._on_removed)
+        session.viewer.scene.camera.events.zoom.connect(self._on_zoom)
 
     @property
     def state(self) -> ThresholdState | None:
@@ -74,12 +85,13 @@ class ThresholdController:
         return ThresholdState(threshold, localization.threshold, record.view or PROBABILITY, fraction, area)
 
     def set_threshold(self, threshold: float) -> None:
-        """Move the threshold, to a thousandth; as it is to be seen, this turns to two colours."""
+        """Move the threshold, to a thousandth; as it is to be seen, probabilities turn to two colours."""
         record = self.session.record
         if record is None or record.result is None:
             return
         record.threshold = round(min(max(threshold, 0.0), 1.0), 3)
-        record.view = TWO_COLOURS
+        if record.view != OUTLINE:
+            record.view = TWO_COLOURS
         self._show(record)
 
     def reset(self) -> None:
@@ -92,9 +104,29 @@ class ThresholdController:
     def set_view(self, view: str) -> None:
         """Show the map as one of `VIEWS`."""
         record = self.session.record
-        if record is not None and view in VIEWS:
-            record.view = view
-            self._show(record)
+        if record is None or record.result is None or view not in VIEWS:
+            return
+        before, record.view = record.view, view
+        if view == OUTLINE:
+            show_outline(self.session.viewer, record, _threshold(record))
+        elif before == OUTLINE:
+            hide_outline(record)
+        self._show(record)
+
+    def _on_removed(self, record: ImageRecord) -> None:
+        if record.view == OUTLINE and LINES not in record.overlays:  # the user has deleted the outline
+            record.view = PROBABILITY
+            hide_outline(record)
+            if record.result is not None:
+                self._show(record)
+        if LINES not in record.overlays:
+            record.outline = None
+        self.changed.emit(self.state)
+
+    def _on_zoom(self, event: Any = None) -> None:
+        for record in self.session.records():
+            if record.result is not None:
+                follow_zoom(self.session.viewer, record)
 
     def _on_localized(self, record: ImageRecord) -> None:
         layer = record.overlays["foreground"]

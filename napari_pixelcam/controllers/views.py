@@ -6,9 +6,14 @@ from weakref import WeakKeyDictionary
 
 from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.controllers.threshold import ThresholdController
-from napari_pixelcam.overlays import PROBABILITY, ROLES, TWO_COLOURS
+from napari_pixelcam.overlays import LINES, OUTLINE, PROBABILITY, ROLES, TWO_COLOURS
 
-VIEWS = (("foreground", PROBABILITY), ("foreground", TWO_COLOURS), ("background", PROBABILITY))
+VIEWS = (
+    ("foreground", PROBABILITY),
+    ("foreground", TWO_COLOURS),
+    (LINES, OUTLINE),
+    ("background", PROBABILITY),
+)
 """What the view key goes through: which layer is shown, and how."""
 STEP = 0.1
 """One step of opacity."""
@@ -28,6 +33,7 @@ class ViewsController:
     def __init__(self, session: Session, threshold: ThresholdController) -> None:
         self.session, self._threshold = session, threshold
         self._hidden: WeakKeyDictionary[ImageRecord, tuple[str, ...]] = WeakKeyDictionary()
+        self._before: WeakKeyDictionary[ImageRecord, str] = WeakKeyDictionary()
 
     def toggle(self) -> None:
         """Hide the maps, or show again those that were hidden."""
@@ -35,7 +41,8 @@ class ViewsController:
         if record is None or not record.overlays:
             return
         shown = tuple(role for role, layer in record.overlays.items() if layer.visible)
-        wanted = () if shown else self._hidden.get(record, ("foreground",))
+        alone = LINES if record.view == OUTLINE else "foreground"
+        wanted = () if shown else self._hidden.get(record, (alone,))
         if shown:
             self._hidden[record] = shown
         for role, layer in record.overlays.items():
@@ -59,8 +66,22 @@ class ViewsController:
         if record is None or state is None or any(role not in record.overlays for role in ROLES):
             return
         background = record.overlays["background"].visible and not record.overlays["foreground"].visible
-        now = ("background" if background else "foreground", PROBABILITY if background else state.view)
+        if state.view == OUTLINE:
+            now = (LINES, OUTLINE)
+        else:
+            now = ("background" if background else "foreground", PROBABILITY if background else state.view)
         role, view = VIEWS[(VIEWS.index(now) + 1) % len(VIEWS)]
+        self._threshold.set_view(view)
         for other in ROLES:
             record.overlays[other].visible = other == role
-        self._threshold.set_view(view)
+
+    def outline(self) -> None:
+        """Show the outline alone, or again what was shown before it."""
+        record, state = self.session.record, self._threshold.state
+        if record is None or state is None:
+            return
+        if state.view == OUTLINE:
+            self._threshold.set_view(self._before.get(record, PROBABILITY))
+        else:
+            self._before[record] = state.view
+            self._threshold.set_view(OUTLINE)

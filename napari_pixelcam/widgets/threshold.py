@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton
 from superqt.utils import signals_blocked
 
 from napari_pixelcam.controllers.threshold import ThresholdController, ThresholdState
-from napari_pixelcam.overlays import PROBABILITY, TWO_COLOURS
+from napari_pixelcam.overlays import OUTLINE, PROBABILITY, TWO_COLOURS
 from napari_pixelcam.palette import BACKGROUND, FOREGROUND
 from napari_pixelcam.widgets.section import Section, button, note, row
 from napari_pixelcam.widgets.threshold_slider import DefaultMark, ThresholdSlider
@@ -29,24 +29,28 @@ class ThresholdSection(Section):
         self.probability.setToolTip("Shades from dark blue (surely background) to yellow (surely foreground)")
         self.two_colours = QRadioButton("Two colour&s")
         self.two_colours.setToolTip("Yellow at or above the threshold, blue below")
+        self.outline = QRadioButton("Outline")
+        self.outline.setToolTip(
+            "Lines around what is at or above the threshold, over the bare stain (Shift+G)"
+        )
         self._views = QButtonGroup(self)
-        for choice in (self.probability, self.two_colours):
+        self._choices = {PROBABILITY: self.probability, TWO_COLOURS: self.two_colours, OUTLINE: self.outline}
+        for view, choice in self._choices.items():
             self._views.addButton(choice)
+            choice.clicked.connect(lambda checked, view=view: controller.set_view(view))
         self.area = note()
         self.body.addLayout(row(label, self.slider))
         self.body.addWidget(self.mark)
         self.body.addWidget(self.reset_button)
-        self.body.addLayout(row(QLabel("Show"), self.probability, self.two_colours, None))
+        self.body.addLayout(row(QLabel("Show"), *self._choices.values(), None))
         self.body.addWidget(self.area)
         self.slider.valueChanged.connect(controller.set_threshold)
         self.reset_button.clicked.connect(lambda: controller.reset())
-        self.probability.clicked.connect(lambda: controller.set_view(PROBABILITY))
-        self.two_colours.clicked.connect(lambda: controller.set_view(TWO_COLOURS))
         controller.changed.connect(self._show)
         self._show(controller.state)
 
     def _show(self, state: ThresholdState | None) -> None:
-        for widget in (self.slider, self.probability, self.two_colours):
+        for widget in (self.slider, *self._choices.values()):
             widget.setEnabled(state is not None)
         self.reset_button.setEnabled(state is not None and state.threshold != state.default)
         if state is None:
@@ -57,7 +61,7 @@ class ThresholdSection(Section):
             self.slider.setValue(state.threshold)
         self.mark.show_default(state.default)
         self.reset_button.setText(f"&Reset to the model's default, {state.default:.2f}")
-        (self.two_colours if state.view == TWO_COLOURS else self.probability).setChecked(True)
+        self._choices[state.view].setChecked(True)
         squares = f"<span style='color:{FOREGROUND}'>■</span>"
         rest = f"<span style='color:{BACKGROUND}'>■</span>"
         area = "" if state.area_mm2 is None else f" = {_area(state.area_mm2)}"

@@ -192,14 +192,25 @@ def test_the_maps_are_toggled_faded_and_cycled(keys, bench):
         press(bench, "0")
     assert maps["foreground"].opacity == maps["background"].opacity == 1
     seen = []
-    for _ in range(3):
+    for _ in range(4):
         press(bench, "G")
         seen.append(([r for r, layer in maps.items() if layer.visible], bench.threshold.state.view))
     assert seen == [
         (["foreground"], "two colours"),
+        (["outline"], "outline"),
         (["background"], "probability"),
         (["foreground"], "probability"),
     ]
+    bench.threshold.set_view("two colours")
+    press(bench, "Shift+G")
+    assert [r for r, layer in maps.items() if layer.visible] == ["outline"]
+    press(bench, "T")
+    assert not any(layer.visible for layer in maps.values())
+    press(bench, "T")
+    assert [r for r, layer in maps.items() if layer.visible] == ["outline"]
+    press(bench, "Shift+G")
+    assert bench.threshold.state.view == "two colours"
+    assert [r for r, layer in maps.items() if layer.visible] == ["foreground"]
     threshold = bench.threshold.state.threshold
     press(bench, ".")
     assert bench.threshold.state.threshold == pytest.approx(threshold + 0.01)
