@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON QT_API
 
-.PHONY: help setup demo test lint bench bench-localization bench-speed bench-refine bench-teaching constraints system-check clean
+.PHONY: help setup demo test lint bench bench-localization bench-speed bench-refine bench-teaching torture constraints system-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench-refine: $(STAMP) ## time what a reviewer waits for between a stroke and th
 bench-teaching: $(STAMP) ## what corrections on a few images bring to others (GLAS=FOLDER EBHI=FOLDER)
 	$(BIN)/python -m benchmarks.teaching $(if $(GLAS),--glas "$(GLAS)") $(if $(EBHI),--ebhi "$(EBHI)") $(ARGS)
 
+torture: $(STAMP) ## kill, cut, fill, damage and outlast it for hours; goes on where it was (ARGS=--part mutants ...)
+	$(BIN)/python -m tests.reliability --results torture-output --table docs/reliability.md $(ARGS)
+
 constraints: ## compile constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	tools/bootstrap.sh constraints $(ARGS)
 
@@ -53,4 +56,4 @@ $(STAMP): pyproject.toml constraints.txt tools/bootstrap.sh
 	@touch $@
 
 clean: ## remove everything that was built or installed here
-	rm -rf .venv .uv build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv build dist demo-output bench-output torture-output .mypy_cache .pytest_cache .ruff_cache
