@@ -1,4 +1,4 @@
-"""The short version of the trials that `make torture` does at length: nothing lost, raw, too large or slow."""
+"""The short version of the trials of `make torture`: nothing lost, raw, too large or too slow."""
 
 from __future__ import annotations
 
