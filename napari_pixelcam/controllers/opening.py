@@ -13,6 +13,7 @@ from napari_pixelcam.histogram import ScoreHistogram
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.uncertainty import map_uncertainty
 from pixelcam.slides import Slide, open_slide
+from pixelcam.slides.stain import stain_caution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,14 +48,22 @@ def read_image(project: Project, id: int) -> OpenImage:
     MissingImageError, ChangedImageError
         It is gone, or another one lies in its place.
     """
-    return OpenImage(id, open_slide(project.locate(id)), kept_map(project, id))
+    slide = open_slide(project.locate(id))
+    return OpenImage(id, slide, kept_map(project, id, slide))
 
 
-def kept_map(project: Project, id: int, *, without: ModelRef | None = None) -> MapResult | None:
-    """Return an image's kept map, `None` where there is none but by the model `without`."""
+def kept_map(
+    project: Project, id: int, slide: Slide | None = None, *, without: ModelRef | None = None
+) -> MapResult | None:
+    """Return an image's kept map, `None` where there is none but by the model `without`.
+
+    A project keeps no words about an image: those are made anew of the slide, where one is given.
+    """
     kept = project.localization(id)
     if kept is None or kept.model == without:
         return None
+    if slide is not None:
+        kept = replace(kept, image_caution=stain_caution(slide), notes=slide.notes)
     return map_result(kept, backend.name_of(kept.model.sha256, kept.model.name))
 
 

@@ -388,7 +388,7 @@ class WorkbenchController:
                 self.localize.show(record, maps)
 
         self.session.background.submit(
-            lambda task: kept_map(project, id, without=shown), done=show, failed=self._fail
+            lambda task: kept_map(project, id, record.slide, without=shown), done=show, failed=self._fail
         )
 
     def _on_image(self, record: ImageRecord | None = None) -> None:

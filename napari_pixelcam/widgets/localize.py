@@ -85,11 +85,14 @@ class LocalizeSection(Section):
     def _show(self, record: ImageRecord | None) -> None:
         result = record.result if record is not None else None
         self.bars.show_classes(result.localization.classes if result else {})
-        self.caution.say(result.localization.caution if result else "", "warning")
+        told = [result.localization.caution, *result.localization.notes] if result else []
+        self.caution.say(" ".join(filter(None, told)), "warning")
         change = describe_change(record) if record is not None else ""
         self.change.setText(change)
         self.change.setVisible(bool(change))
         if result is not None:
-            self.status.say(f"Localized with {result.maker}", "good")
+            # A tick says that all is well, which a class that nobody should believe is not.
+            level = "warning" if result.localization.caution else "good"
+            self.status.say(f"Localized with {result.maker}", level)
         elif not self._controller.obstacle:
             self.status.clear()

@@ -109,6 +109,8 @@ def _export(
     from pixelcam.export import export_localization, export_result, safe_stem
 
     found = localizer.localize(slide, on_event=sink)
+    if found.image_caution:
+        sink(Event("warning", "localize", message=f"{given.path}: {found.caution}"))
     folder, path = chosen.out / given.place, given.path.absolute()
     files = export_localization(found, folder, chosen.threshold, chosen.places, path)
     stem = files["summary"].stem
@@ -136,7 +138,7 @@ def _tell(summaries: list[dict[str, Any]], out: Path) -> None:
             f"{summary['path']}: {predicted} ({summary['classes'][predicted]:.0%}), "
             f"foreground {summary['foreground_fraction']:.1%} at threshold {summary['threshold']:.2f}"
         )
-        if "caution" in summary:
+        if "caution" in summary and "image_caution" not in summary:  # which was told at once
             print_note(f"  {summary['caution']}")
     if summaries:
         print_note(f"Written to {out}.")

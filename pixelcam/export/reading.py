@@ -69,6 +69,8 @@ def read_localization(summary: str | Path) -> Localization:
             familiarity=None if values.get("familiarity") is None else float(values["familiarity"]),
             image_file=str(known["image"].get("file") or ""),
             fingerprint=str(known["image"].get("fingerprint") or ""),
+            image_caution=str(values.get("image_caution", "")),
+            notes=tuple(map(str, values.get("notes", ()))),
         )
     except FileNotFoundError as error:
         raise ImageError(f"{error.filename} is missing; localize the image again.") from error

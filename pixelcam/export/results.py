@@ -40,12 +40,18 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         ``fg`` (``file``; ``scale``, level-0 pixels per map pixel; ``translate``, the centre of map pixel (0,
         0) in level-0 pixels; both as [y, x]). ``refined``, to how many labelled cells the pixel head was
         refitted, is there only where the map is not the model's own; ``familiarity``, between 0 and 1, only
-        where the model can tell; and ``caution``, a line for people, where the image is unlike the training
-        images. ``pixelcam`` is the mark of the file: which image it is of, see `about_map`.
+        where the model can tell; ``caution``, a line for people, where the image is unlike the training
+        images or, as ``image_caution`` says by itself, no stained tissue; and ``notes``, sentences on what of
+        the image's file was passed over, where something was. ``pixelcam`` is the mark
+        of the file: which image it is of, see `about_map`.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
     known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
-    caution = {"caution": localization.caution} if localization.caution else {}
+    told = {
+        "caution": localization.caution,
+        "image_caution": localization.image_caution,
+        "notes": list(localization.notes),
+    }
     chosen = localization.threshold if threshold is None else threshold
     return {
         "classes": {name: float(p) for name, p in localization.classes.items()},
@@ -65,7 +71,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         },
         **refined,
         **known,
-        **caution,
+        **{name: value for name, value in told.items() if value},
         KEY: about_map(localization, chosen),
     }
 

@@ -71,6 +71,10 @@ class Localization:
         Name of the image's file with its ending, "" where it is in none.
     fingerprint
         SHA-256 of that file, or of shape and pixels where the image is in none; "" where unknown.
+    image_caution
+        A sentence on why the image is no stained tissue in bright light, see `stain_caution`; "" where it is.
+    notes
+        Sentences on what of the image's file was passed over, see `Slide.notes`.
     """
 
     image_name: str
@@ -87,6 +91,8 @@ class Localization:
     familiarity: float | None = None
     image_file: str = ""
     fingerprint: str = ""
+    image_caution: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def predicted(self) -> str:
@@ -106,13 +112,14 @@ class Localization:
 
     @property
     def caution(self) -> str:
-        """One line for people where the image looks unlike the training images; else empty."""
+        """One line for people where the image is no stained tissue or unlike the training images, else ""."""
         if self.familiarity is None or self.familiarity >= UNFAMILIAR:
-            return ""
-        return (
+            return self.image_caution
+        unlike = (
             f"Unlike the training images: {self.model.name} knows little of it "
             f"(familiarity {self.familiarity:.0%})."
         )
+        return f"{self.image_caution} {unlike}".strip()
 
     @property
     def background(self) -> NDArray[np.float32]:

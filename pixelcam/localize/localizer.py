@@ -29,6 +29,7 @@ from pixelcam.model.heads import Pooled, class_probabilities
 from pixelcam.model.network import Part, PixelCAM, foreground_probability
 from pixelcam.model.registry import resolve_model
 from pixelcam.slides import Slide, open_slide
+from pixelcam.slides.stain import stain_caution
 
 VIEWS = (1, 4)
 """From how many mirrored views a model can localize."""
@@ -148,6 +149,8 @@ class Localizer:
             familiarity=familiarity,
             image_file="" if slide.path is None else slide.path.name,
             fingerprint=slide.fingerprint,
+            image_caution=stain_caution(slide),
+            notes=slide.notes,
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:

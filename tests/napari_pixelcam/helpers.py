@@ -40,6 +40,8 @@ class FakeLocalizer:
     ):
         self.tilt, self.steps, self.downsample, self.error = tilt, steps, downsample, error
         self.familiarity = None
+        self.image_caution = ""
+        self.notes = ()
         self.sha256 = "0" * 64
         self.on_step = lambda step: None
         self.choice = None
@@ -75,6 +77,8 @@ class FakeLocalizer:
             scale=(float(k), float(k)),
             translate=((k - 1) / 2, (k - 1) / 2),
             familiarity=self.familiarity,
+            image_caution=self.image_caution,
+            notes=self.notes,
         )
 
 

@@ -220,6 +220,16 @@ def test_an_image_unlike_the_training_images_is_cautioned_of_until_another_is_sh
     localize(qtbot, dock)
     assert dock.localize.caution.text == ""
     assert dock.localize.caution.isHidden()
+    assert dock.localize.status.text.startswith("✓ Localized with tiny")
+
+
+def test_a_class_that_nobody_should_believe_gets_no_tick(open_dock, fake, qtbot):
+    _, dock = open_dock(IMAGE)
+    fake.image_caution = "The image has a dark ground: do not rely on its class."
+    fake.notes = ("a.tif holds 2 pictures.",)
+    localize(qtbot, dock)
+    assert dock.localize.caution.text == f"⚠ {fake.image_caution} {fake.notes[0]}"
+    assert dock.localize.status.text == "⚠ Localized with tiny"
 
 
 def test_a_failure_is_shown_in_the_dock_and_the_next_try_works(open_dock, fake, failing, qtbot):

@@ -329,7 +329,8 @@ def test_a_person_is_told_of_an_image_unlike_the_training_images(
     from pixelcam.cli import console
 
     board = np.kron(np.indices((12, 12)).sum(axis=0) % 2, np.full((8, 8), 255)).astype(np.uint8)
-    Image.fromarray(board).convert("RGB").save(tmp_path / "board.png")
+    colours = np.where(board[..., None], np.array([240, 200, 230]), np.array([110, 60, 150])).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "board.png")
     monkeypatch.setattr("pixelcam.cli.localize.print_note", console.print_result)
     ending = command(
         "localize", tmp_path / "board.png", "--model", trained_model, "--out", tmp_path, "--device", "cpu"
@@ -337,3 +338,14 @@ def test_a_person_is_told_of_an_image_unlike_the_training_images(
     told = [line.strip() for line in ending.out.splitlines()]
     assert sum(line.startswith("Unlike the training images: ") for line in told) == 1
     assert json.loads((tmp_path / "board.json").read_text())["caution"] in told
+
+
+def test_an_image_that_is_no_stained_tissue_is_told_terminal_or_not(localize, tmp_path):
+    gray = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    ending = localize(tmp_path / "gray.png")
+    sentence = "The image has no colours, so it is no H&E: do not rely on its class or its map."
+    assert (ending.code, ending.err) == (0, f"{tmp_path / 'gray.png'}: {sentence}\n")
+    summary = json.loads((tmp_path / "out" / "gray.json").read_text())
+    assert summary["caution"] == summary["image_caution"] == sentence
+    assert read_localization(tmp_path / "out" / "gray.json").image_caution == sentence

@@ -106,3 +106,15 @@ def test_a_large_image_is_as_familiar_in_tiles_as_whole(monkeypatch):
     assert len(seen[0]) == localizer.network.measured
     assert float(seen[1].std()) > 0.01
     torch.testing.assert_close(*seen, atol=1e-4, rtol=1e-4)
+
+
+def test_an_image_that_is_no_stained_tissue_is_told_with_its_class():
+    plain, knowing = taught()
+    fluorescence = np.zeros((96, 96, 3), np.uint8)
+    fluorescence[::8, ::8, 2] = 200
+    found = plain.localize(fluorescence)
+    assert "has a dark ground, as fluorescence has" in found.image_caution
+    assert found.caution == found.image_caution
+    assert plain.localize(glands(3)).image_caution == ""
+    both = knowing.localize(fluorescence)
+    assert both.caution.startswith(f"{found.image_caution} Unlike the training images: made ")
