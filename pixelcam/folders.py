@@ -8,7 +8,12 @@ from pathlib import Path
 import platformdirs
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` replaced by the home it stands for; as it is where nobody has that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path raises for an unknown name
+
+
 def user_dir() -> Path:
     """Return the folder of a user's models, seeds and runs: ``$PIXELCAM_HOME``, else the system's place."""
     home = os.environ.get("PIXELCAM_HOME")
-    return Path(home).expanduser() if home else Path(platformdirs.user_data_dir("pixelcam"))
+    return expanded(home) if home else Path(platformdirs.user_data_dir("pixelcam"))

@@ -134,7 +134,7 @@ def check_document(size: int, subject: str, advice: str, error: type[PixelCAMErr
 
 
 def read_json(path: str | Path, error: type[PixelCAMError], advice: str, encoding: str = "utf-8") -> Any:
-    """Read a JSON file, unless it is too large to be taken apart in memory.
+    """Read a JSON file of this program's own, unless it is too large to be taken apart in memory.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def read_json(path: str | Path, error: type[PixelCAMError], advice: str, encodin
     """
     path = Path(path)
     check_document(path.stat().st_size, str(path), advice, error)
-    return parse_json(path.read_text(encoding=encoding))
+    return parse_own_json(path.read_text(encoding=encoding))
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pixelcam.cli.console import print_result, show_progress
 from pixelcam.cli.failures import describe
 from pixelcam.errors import ConfigError
+from pixelcam.folders import expanded
 
 if TYPE_CHECKING:
     from pixelcam.events import EventSink, StopCheck
@@ -71,13 +73,15 @@ def settle(kind: type[S], given: Mapping[str, Any], config: Path | None, run: Pa
         settings = kind.from_dict({**(kind.read_yaml(config) if config else {}), **options})
     # A run must mean the same files whichever folder it is resumed from.
     paths = {
-        field.name: value.expanduser().absolute()
+        field.name: expanded(value).absolute()
         for field in dataclasses.fields(settings)
         if isinstance(value := getattr(settings, field.name), Path)
     }
     model = getattr(settings, "model", None)  # a name or a file
-    if model is not None and (file := Path(model).expanduser()).is_file() and resolve_model(model) == file:
-        paths["model"] = file.absolute()
+    if model is not None:
+        file = expanded(model)
+        if os.path.isfile(file) and resolve_model(model) == file:  # noqa: PTH113 - Path raises for long names
+            paths["model"] = file.absolute()
     return kind.from_dict({**settings.to_dict(), **paths})
 
 
@@ -109,7 +113,7 @@ def work(
 
     if name is not None:
         check_new_name(name)
-    run = run.expanduser().absolute()
+    run = expanded(run).absolute()
     refuse_other_settings(run, settings)  # before the folder's record says that a job failed there
     arguments = tuple(sys.argv[1:])
     keep_freed_memory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pixelcam.datasets.folder import open_folder
 from pixelcam.datasets.glas import open_glas
 from pixelcam.datasets.reading import IGNORE, load_image, load_mask
 from pixelcam.errors import DatasetError
+from pixelcam.folders import expanded
 
 DATASETS = ("glas", "ebhi", "camelyon512", "folder")
 SCHEMES = ("official", "patient", "slide")
@@ -58,13 +60,13 @@ def open_dataset(
     DatasetError
         The name, split, fold or scheme is unknown, or the folder does not hold what the split needs.
     """
-    root = Path(root).expanduser()
+    root = expanded(root)
     _refuse_unknown("data set", name, DATASETS)
     _refuse_unknown("split", split, SPLITS)
     _refuse_unknown("scheme", scheme, SCHEMES)
     if fold < 0:
         raise DatasetError(f"There is no fold {fold}: the first one is 0.")
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path raises for a name that is too long
         raise DatasetError(f"{root} is not a folder: give the folder of the data set.")
     if name == "camelyon512":
         if scheme == "patient":

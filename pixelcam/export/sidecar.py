@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelcam.errors import SeedsError
 from pixelcam.export.marks import document_text
-from pixelcam.limits import parse_json
+from pixelcam.limits import parse_own_json
 
 if TYPE_CHECKING:
     from pixelcam.localize import ModelRef
@@ -139,7 +139,7 @@ class SeedSidecar:
         """
         broken = SeedsError(f"{subject} is damaged or no seeds sidecar; export these seeds again.")
         try:
-            values = parse_json(text)
+            values = parse_own_json(text)
             version = int(values["version"])
         except (ValueError, TypeError, KeyError) as error:
             raise broken from error
@@ -175,6 +175,20 @@ class SeedSidecar:
         return cls(**known | {"image": SeedImage(**image)})
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "float | None": (int, float, type(None)),
+    "str | None": (str, type(None)),
+}
+
+
 def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a later writer of the same version added."""
-    return {name: value for name, value in values.items() if name in kind.__dataclass_fields__}
+    """Leave out what a later writer of the same version added; refuse values of another kind."""
+    known = {name: value for name, value in values.items() if name in kind.__dataclass_fields__}
+    for name, value in known.items():
+        wanted = _KINDS.get(str(kind.__dataclass_fields__[name].type))
+        if wanted is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
+            raise TypeError(f"{name} of another kind")
+    return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 
 from pixelcam.errors import ConfigError, ModelNotFoundError
 from pixelcam.export.atomic import atomic_path
-from pixelcam.folders import user_dir
+from pixelcam.folders import expanded, user_dir
 from pixelcam.model.checkpoint import read_card
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
@@ -61,8 +62,8 @@ def resolve_model(name: str | Path) -> Path:
     for entry in known:
         if entry.name == text:
             return entry.path
-    path = Path(text).expanduser()
-    if path.is_file():
+    path = expanded(text)
+    if os.path.isfile(path):  # noqa: PTH113 - Path raises for a name that is too long
         return path
     if path.suffix or len(path.parts) > 1:
         raise ModelNotFoundError(f"There is no model file {path}.")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelcam.errors import CheckpointError
+from pixelcam.folders import expanded
 from pixelcam.limits import check_memory
 
 
@@ -27,7 +28,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     CheckpointError
         The file is missing, damaged, or holds more than tensors.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     _refuse_bomb(path)

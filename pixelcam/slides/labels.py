@@ -183,7 +183,7 @@ def _of_tiff(path: Path) -> LabelImage:
                 )
             check_complete(tiff, picture.series, path)
             pixels = channels_last(read_whole(picture, path), picture.axes)
-        found = _of_samples(pixels, picture.series.keyframe, path)
+            found = _of_samples(pixels, picture.series.keyframe, path)
         close()
     return found
 

@@ -11,7 +11,7 @@ from pixelcam.datasets import Dataset
 from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export.atomic import write_text
-from pixelcam.limits import parse_json
+from pixelcam.limits import parse_own_json
 from pixelcam.model.checkpoint import ModelCard
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
@@ -68,7 +68,7 @@ def claim_data(run: Path, parts: Mapping[str, Dataset]) -> None:
     now = {name: dataset.fingerprint for name, dataset in parts.items()}
     if path.is_file() and any((run / "state").glob("*")):
         try:
-            before = parse_json(path.read_text(encoding="utf-8"))
+            before = parse_own_json(path.read_text(encoding="utf-8"))
             changed = [name for name in now if before[name] != now[name]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged; delete the run folder and start anew.") from error

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pixelcam.errors import RunError
 from pixelcam.export.atomic import atomic_path
-from pixelcam.limits import parse_json
+from pixelcam.limits import parse_own_json
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_position(path: Path) -> Position | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            return Position(**parse_json(file.metadata()["position"]))
+            return Position(**parse_own_json(file.metadata()["position"]))
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"The saved state {path} is damaged; delete the run folder and start anew.") from error
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import yaml
 
 from pixelcam.errors import ConfigError, RunError
-from pixelcam.limits import parse_json, parse_yaml
+from pixelcam.limits import parse_own_json, parse_yaml
 
 
 class Settings:
@@ -66,7 +66,7 @@ class Settings:
             The file is damaged.
         """
         try:
-            values: dict[str, Any] = {**cls.BEFORE, **parse_json(path.read_text(encoding="utf-8"))}
+            values: dict[str, Any] = {**cls.BEFORE, **parse_own_json(path.read_text(encoding="utf-8"))}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged; choose another run folder.") from error
         return values
@@ -108,7 +108,16 @@ def _converted(key: str, value: Any, hint: Any) -> Any:
         if kind is int and (isinstance(value, bool) or int(value) != float(value)):
             raise ValueError
         return kind(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"The setting {key} cannot be {value!r}; it takes {kind.__name__} values."
+            f"The setting {key} cannot be {_short(value)}; it takes {kind.__name__} values."
         ) from error
+
+
+def _short(value: Any) -> str:
+    """Return a value for a message, which must not become as long as what somebody has written."""
+    try:
+        shown = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of so many digits"
+    return shown if len(shown) <= 80 else f"{shown[:80]}..."

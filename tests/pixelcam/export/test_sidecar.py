@@ -87,6 +87,15 @@ def test_a_missing_entry_is_refused(name):
         {"model": {"name": "x"}},
         {"version": "newest"},
         {"counts": []},
+        {"counts": {"foreground": "many"}},
+        {"scale": [float("nan"), 1]},
+        {"scale": [float("inf"), 1]},
+        {"scale": [10**400, 1]},
+        {"saved": 20200101},
+        {"reviewer": ["Ann"]},
+        {"threshold": "half"},
+        {"predicted": {}},
+        {"level": True},
     ],
 )
 def test_a_wrong_entry_is_refused(changes):

@@ -58,6 +58,14 @@ def test_a_missing_name_says_what_is_at_hand():
         resolve_model("stater")
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "~nobody-of-that-name/m.safetensors", "a\0b", "no/such/" + "x" * 300]
+)
+def test_what_can_be_no_files_name_is_no_model(name):
+    with pytest.raises(ModelNotFoundError):
+        resolve_model(name)
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(ModelNotFoundError, match=r"no model file elsewhere/x\.safetensors"):
         resolve_model("elsewhere/x.safetensors")

@@ -230,6 +230,14 @@ def test_what_is_no_label_image_is_refused(tmp_path, content):
         refusal(read, tmp_path / "m.png")
 
 
+def test_a_tiff_of_colours_that_mean_nothing_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", LABELS, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "m.tif", mode="r+b") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(32767)
+    for read in (read_label_image, read_mask):
+        refusal(read, tmp_path / "m.tif")
+
+
 def test_formats_that_run_other_programs_are_not_opened(tmp_path):
     (tmp_path / "m.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\nshowpage\n%%EOF\n")
     for read in (read_label_image, read_mask, picture_size):
