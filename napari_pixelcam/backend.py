@@ -76,6 +76,14 @@ def name_of(sha256: str, hint: str) -> str:
     return next((entry.name for entry in entries if _file_digest(entry.path) == sha256), hint)
 
 
+@cache
+def foreground_name_of(model: str, sha256: str) -> str:
+    """Return what the foreground of a model on the list is called; empty where that is unknown."""
+    from pixelcam.model import registry
+
+    return registry.foreground_name_of(model, sha256)
+
+
 def _file_digest(path: Path) -> str:
     status = path.stat()
     return _digest_of_state(path, status.st_size, status.st_mtime_ns)

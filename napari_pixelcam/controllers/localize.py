@@ -175,7 +175,8 @@ def describe_change(record: ImageRecord) -> str:
     switched = float((old.region(threshold) != new.region(threshold)).mean())
     if switched == 0 and before.maker == now.maker:
         return "The same map as before."
+    called = new.foreground_name or "foreground"
     return (
-        f"Since {before.maker}: foreground {before.histogram.fraction(threshold):.1%} → "
+        f"Since {before.maker}: {called} {before.histogram.fraction(threshold):.1%} → "
         f"{now.histogram.fraction(threshold):.1%}; {switched:.1%} of the pixels changed side."
     )

@@ -64,7 +64,9 @@ def kept_map(
         return None
     if slide is not None:
         kept = replace(kept, image_caution=stain_caution(slide), notes=slide.notes)
-    return map_result(kept, backend.name_of(kept.model.sha256, kept.model.name))
+    name = backend.name_of(kept.model.sha256, kept.model.name)
+    called = backend.foreground_name_of(name, kept.model.sha256)
+    return map_result(replace(kept, foreground_name=called), name)
 
 
 def read_thumbnails(project: Project, ids: Sequence[int]) -> dict[int, NDArray[np.uint8]]:

@@ -38,6 +38,8 @@ class ThresholdState:
         Share of the image at or above the threshold.
     area_mm2
         The same as an area, `None` where the pixel size is unknown.
+    called
+        What the foreground is, as the model's card says, such as "glands".
     """
 
     threshold: float
@@ -45,6 +47,7 @@ class ThresholdState:
     view: str
     fraction: float
     area_mm2: float | None
+    called: str = "foreground"
 
 
 class ThresholdController:
@@ -82,7 +85,8 @@ class ThresholdController:
         area = (
             None if mpp is None else fraction * localization.width * localization.height * (mpp / 1000) ** 2
         )
-        return ThresholdState(threshold, localization.threshold, record.view or PROBABILITY, fraction, area)
+        view, called = record.view or PROBABILITY, localization.foreground_name or "foreground"
+        return ThresholdState(threshold, localization.threshold, view, fraction, area, called)
 
     def set_threshold(self, threshold: float) -> None:
         """Move the threshold, to a thousandth; as it is to be seen, probabilities turn to two colours."""

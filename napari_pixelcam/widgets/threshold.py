@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from qtpy.QtWidgets import QButtonGroup, QLabel, QRadioButton
 from superqt.utils import signals_blocked
 
@@ -64,10 +66,10 @@ class ThresholdSection(Section):
         self._choices[state.view].setChecked(True)
         squares = f"<span style='color:{FOREGROUND}'>■</span>"
         rest = f"<span style='color:{BACKGROUND}'>■</span>"
-        area = "" if state.area_mm2 is None else f" = {_area(state.area_mm2)}"
+        area = "" if state.area_mm2 is None else f", {_area(state.area_mm2)}"
         self.area.setText(
-            f"{squares} foreground <b>{100 * state.fraction:.1f} %</b>{area}<br>{rest} background "
-            f"{100 * (1 - state.fraction):.1f} %"
+            f"{squares} {escape(state.called)} <b>{100 * state.fraction:.1f} %</b>{area}<br>"
+            f"{rest} background {100 * (1 - state.fraction):.1f} %"
         )
 
 

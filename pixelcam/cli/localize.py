@@ -134,9 +134,10 @@ def _sentence(path: Path, error: Exception) -> str:
 def _tell(summaries: list[dict[str, Any]], out: Path) -> None:
     for summary in summaries:
         predicted = summary["predicted"]
+        share, called = summary["foreground_fraction"], summary.get("foreground_name", "foreground")
         print_note(
             f"{summary['path']}: {predicted} ({summary['classes'][predicted]:.0%}), "
-            f"foreground {summary['foreground_fraction']:.1%} at threshold {summary['threshold']:.2f}"
+            f"{called} {share:.1%} at threshold {summary['threshold']:.2f}"
         )
         if "caution" in summary and "image_caution" not in summary:  # which was told at once
             print_note(f"  {summary['caution']}")

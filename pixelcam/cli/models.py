@@ -54,11 +54,15 @@ def info(model: Name, as_json: options.AsJson = False) -> None:
 def add(
     file: Annotated[Path, typer.Argument(help="A .safetensors checkpoint, as training leaves it.")],
     name: Annotated[str, typer.Option(help="The name to ask for it by; the file's own by default.")] = "",
+    foreground_name: Annotated[
+        str | None,
+        typer.Option(help="What its foreground is, such as glands; what its card says by default."),
+    ] = None,
 ) -> None:
     """Copy a model file among your models, so that it can be asked for by name."""
     from pixelcam.model import register_model
 
-    entry = register_model(file, name or file.stem)
+    entry = register_model(file, name or file.stem, foreground_name)
     print_note(f"{entry.name} is now among your models: {entry.path}")
 
 

@@ -229,6 +229,9 @@ def train(
         str | None, typer.Option(help="What the model is for, and not for.", rich_help_panel=MODEL)
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Terms of its use.", rich_help_panel=MODEL)] = None,
+    foreground_name: Annotated[
+        str | None, typer.Option(help="What its foreground is, such as glands.", rich_help_panel=MODEL)
+    ] = None,
     half: Annotated[
         bool | None,
         typer.Option("--half/--full", help="Store weights in half precision.", rich_help_panel=MODEL),
@@ -302,6 +305,7 @@ def train(
         "name": name,
         "description": description,
         "licence": licence,
+        "foreground_name": foreground_name,
         "half": half,
     }
 

@@ -71,6 +71,7 @@ def read_localization(summary: str | Path) -> Localization:
             fingerprint=str(known["image"].get("fingerprint") or ""),
             image_caution=str(values.get("image_caution", "")),
             notes=tuple(map(str, values.get("notes", ()))),
+            foreground_name=str(values.get("foreground_name") or ""),
         )
     except FileNotFoundError as error:
         raise ImageError(f"{error.filename} is missing; localize the image again.") from error

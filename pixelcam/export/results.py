@@ -42,8 +42,9 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         refitted, is there only where the map is not the model's own; ``familiarity``, between 0 and 1, only
         where the model can tell; ``caution``, a line for people, where the image is unlike the training
         images or, as ``image_caution`` says by itself, no stained tissue; and ``notes``, sentences on what of
-        the image's file was passed over, where something was. ``pixelcam`` is the mark
-        of the file: which image it is of, see `about_map`.
+        the image's file was passed over, where something was. ``foreground_name``
+        says what the foreground is, where the model's card does. ``pixelcam`` is the mark of the file: which
+        image it is of, see `about_map`.
     """
     refined = {"refined": int(localization.refined)} if localization.refined else {}
     known = {} if localization.familiarity is None else {"familiarity": float(localization.familiarity)}
@@ -51,6 +52,7 @@ def summarize(localization: Localization, fg_file: str, threshold: float | None 
         "caution": localization.caution,
         "image_caution": localization.image_caution,
         "notes": list(localization.notes),
+        "foreground_name": localization.foreground_name,
     }
     chosen = localization.threshold if threshold is None else threshold
     return {

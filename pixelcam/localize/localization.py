@@ -75,6 +75,8 @@ class Localization:
         A sentence on why the image is no stained tissue in bright light, see `stain_caution`; "" where it is.
     notes
         Sentences on what of the image's file was passed over, see `Slide.notes`.
+    foreground_name
+        What the foreground is, as the model's card says, such as "glands"; "" where unknown.
     """
 
     image_name: str
@@ -93,6 +95,7 @@ class Localization:
     fingerprint: str = ""
     image_caution: str = ""
     notes: tuple[str, ...] = ()
+    foreground_name: str = ""
 
     @property
     def predicted(self) -> str:

@@ -151,6 +151,7 @@ class Localizer:
             fingerprint=slide.fingerprint,
             image_caution=stain_caution(slide),
             notes=slide.notes,
+            foreground_name=self.card.foreground_name,
         )
 
     def working_image(self, slide: Slide) -> WorkingImage:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ _MOST_INPUT = 8192
 """The largest side in pixels of the images that a model is trained on whole."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LONGEST_FOREGROUND = 40
+"""Characters of what a model's foreground is called: it stands in the dock's lines."""
+BEFORE = {"7f557d0ca327a224625c433ab7b43d3565c14339c4cd2ca349ec70dc5de80285": "glands"}
+"""What the foreground is of models that were made before cards said it, by the sha256 of their files.
+
+The bundled starter keeps the file that maps and fine-tuned models know it by.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class ModelCard:
         For people.
     selection
         How this checkpoint of its run was chosen and how many masks that saw, in words; empty where unknown.
+    foreground_name
+        What its foreground is, as people say it, such as "glands"; empty where unknown.
     """
 
     encoder: str
@@ -87,6 +97,7 @@ class ModelCard:
     image_head: str = "average"
     multi_label: bool = False
     selection: str = ""
+    foreground_name: str = ""
 
     def build(self, *, dropout: float = 0.0, pretrained: bool = False) -> PixelCAM:
         """Return the network that the card describes, with fresh heads."""
@@ -127,6 +138,44 @@ def save_checkpoint(path: Path, network: PixelCAM, card: ModelCard, *, half: boo
             raise OSError(str(error)) from error
         _sort_metadata(temporary)
     return file_sha256(path)
+
+
+def check_foreground_name(name: str) -> None:
+    """Refuse what cannot be shown as the name of a foreground.
+
+    Raises
+    ------
+    ConfigError
+        It is longer than `LONGEST_FOREGROUND`, or not one line of printable text.
+    """
+    if len(name) > LONGEST_FOREGROUND or not name.isprintable() or name != name.strip():
+        raise ConfigError(
+            f"What the foreground is called is one line of at most {LONGEST_FOREGROUND} characters, "
+            "such as glands."
+        )
+
+
+def name_foreground(checkpoint: Path, path: Path, name: str) -> None:
+    """Copy a checkpoint, with another name of what its foreground is; no byte of its tensors changes.
+
+    Raises
+    ------
+    ConfigError
+        As `check_foreground_name`.
+    CheckpointError
+        As `read_card`.
+    OutputError
+        The copy cannot be written.
+    """
+    check_foreground_name(name)
+    card = replace(read_card(checkpoint), foreground_name=name)
+    with atomic_path(path) as temporary, checkpoint.open("rb") as source, temporary.open("wb") as target:
+        header = json.loads(source.read(int.from_bytes(source.read(8), "little")))
+        header["__metadata__"]["card"] = json.dumps(asdict(card), sort_keys=True)
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text = text.ljust(-(-len(text) // 8) * 8)  # so that the tensors lie as the format wants them
+        target.write(len(text).to_bytes(8, "little") + text)
+        shutil.copyfileobj(source, target)
 
 
 def _sort_metadata(path: Path) -> None:
@@ -170,11 +219,16 @@ def read_card(path: Path) -> ModelCard:
             "or pass plain encoder weights to `pixelcam train --weights`."
         )
     try:
-        return _card_from_json(header["card"])
+        card = _card_from_json(header["card"])
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"The metadata of {path.name} is incomplete or damaged ({error}); get the file anew."
         ) from error
+    if card.foreground_name:
+        return card
+    # Made before cards said it: it is the starter, or was fine-tuned from it.
+    known = card.parent or (file_sha256(path) if card.name == "starter" else "")
+    return replace(card, foreground_name=BEFORE.get(known, ""))
 
 
 def _why_unreadable(path: Path) -> str:
@@ -204,6 +258,12 @@ def _card_from_json(text: str) -> ModelCard:
         raise ValueError("fewer than two classes")
     if len(set(card.classes)) < len(card.classes):
         raise ValueError("two classes of one name")
+    if not isinstance(card.foreground_name, str):
+        raise ValueError("a foreground that is called by other than a name")
+    try:
+        check_foreground_name(card.foreground_name)
+    except ConfigError as error:
+        raise ValueError("a foreground of too long a name, or of several lines") from error
     if card.mpp is not None and not (math.isfinite(card.mpp) and card.mpp > 0):
         raise ValueError("a pixel size of other than micrometres")
     if not isinstance(card.encoder, str) or not _all_are(int, card.levels):

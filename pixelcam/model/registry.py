@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pixelcam.errors import ConfigError, ModelNotFoundError
+from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError
 from pixelcam.export.atomic import atomic_path
 from pixelcam.folders import expanded, user_dir
-from pixelcam.model.checkpoint import read_card
+from pixelcam.model.checkpoint import BEFORE, file_sha256, name_foreground, read_card
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 HUB_PREFIX = "hf-hub:"
@@ -116,8 +116,32 @@ def check_new_name(name: str) -> None:
         raise ConfigError(f"There is a model named {name!r} already; choose another name.")
 
 
-def register_model(checkpoint: Path, name: str) -> ModelEntry:
+def foreground_name_of(model: str, sha256: str) -> str:
+    """Return what the foreground of a model is called, as its card says; empty where it is not at hand.
+
+    Parameters
+    ----------
+    model, sha256
+        Its name on the list, and the digest of its file, by which another of that name is told.
+    """
+    for entry in list_models():
+        try:
+            if entry.name == model and file_sha256(entry.path) == sha256:
+                return read_card(entry.path).foreground_name
+        except (OSError, CheckpointError):
+            continue  # it is a word beside a number: nothing stops for the want of it
+    return BEFORE.get(sha256, "")
+
+
+def register_model(checkpoint: Path, name: str, foreground_name: str | None = None) -> ModelEntry:
     """Copy a checkpoint into the user's models under a name, and return its entry.
+
+    Parameters
+    ----------
+    checkpoint, name
+        What to copy, and what to ask for it by.
+    foreground_name
+        What its foreground is called, where its card is to say something else than it does.
 
     Raises
     ------
@@ -132,6 +156,9 @@ def register_model(checkpoint: Path, name: str) -> ModelEntry:
     check_new_name(name)
     read_card(checkpoint)
     path = user_dir() / "models" / f"{name}{SUFFIX}"
-    with atomic_path(path) as temporary:
-        shutil.copyfile(checkpoint, temporary)
+    if foreground_name is not None:
+        name_foreground(Path(checkpoint), path, foreground_name)
+    else:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(checkpoint, temporary)
     return ModelEntry(name, path, "user")

@@ -80,7 +80,7 @@ class TrainSettings(Settings):
         Share of final channels dropped before the image head.
     seed, device
         Same seed, data and machine: same checkpoint.
-    name, description, licence
+    name, description, licence, foreground_name
         For the checkpoint's card.
     half
         Store checkpoints in half precision.
@@ -144,6 +144,7 @@ class TrainSettings(Settings):
     name: str = ""
     description: str = ""
     licence: str = ""
+    foreground_name: str = ""
     half: bool = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from pixelcam.errors import ConfigError, DatasetError, RunError
 from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export.atomic import write_text
 from pixelcam.limits import parse_own_json
-from pixelcam.model.checkpoint import ModelCard
+from pixelcam.model.checkpoint import ModelCard, check_foreground_name
 from pixelcam.model.encoder import encoder_info, load_encoder_weights
 from pixelcam.model.network import PixelCAM
 from pixelcam.model.weights import read_weights
@@ -111,6 +111,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
     view = settings.view_of(info)
     if info.transformer and view % info.step:
         raise ConfigError(f"view_size is a multiple of {info.step} for {settings.encoder}, not {view}.")
+    check_foreground_name(settings.foreground_name)
     return ModelCard(
         encoder=settings.encoder,
         classes=dataset.classes,
@@ -130,6 +131,7 @@ def plan_card(settings: TrainSettings, dataset: Dataset) -> ModelCard:
             if key not in ("root", "weights", "device")
         },
         licence=settings.licence,
+        foreground_name=settings.foreground_name,
         description=settings.description,
     )
 

@@ -1,5 +1,7 @@
 """The threshold: shown by colours alone, measured exactly, and in step with the layer's own slider."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,12 @@ def test_a_moved_threshold_and_view_survive_localizing_again(bench):
     bench.localize.run()
     assert bench.threshold.state.threshold == 0.6
     assert np.mean(bench.layer("foreground").contrast_limits) == pytest.approx(0.6, abs=1e-6)
+
+
+def test_it_says_what_the_foreground_is_where_the_model_does(bench):
+    bench.localize.run()
+    assert bench.threshold.state.called == "foreground"
+    maps = bench.record.result
+    named = replace(maps.localization, foreground_name="glands")
+    bench.localize.show(bench.record, replace(maps, localization=named))
+    assert bench.threshold.state.called == "glands"

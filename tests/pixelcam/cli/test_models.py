@@ -20,6 +20,15 @@ def test_a_model_can_be_added_found_and_looked_at(command, tiny_model, user_fold
     assert values["sha256"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
 
 
+def test_what_the_foreground_is_can_be_said_as_a_model_is_added(command, tiny_model):
+    assert command("models", "add", tiny_model, "--name", "mine", "--foreground-name", "tumour").code == 0
+    assert json.loads(command("models", "info", "mine", "--json").out)["foreground_name"] == "tumour"
+    assert "foreground_name\ttumour" in command("models", "info", "mine").out
+    assert command("models", "add", tiny_model, "--name", "other", "--foreground-name", "n" * 99).failed_with(
+        "40"
+    )
+
+
 def test_the_list_for_a_pipe_is_one_line_a_model(command, tiny_model):
     command("models", "add", tiny_model, "--name", "one")
     command("models", "add", tiny_model, "--name", "two")
