@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pixelcam.errors import PixelCAMError
 
-GB = 2**30
-MOST = 3 * GB
+GB = 10**9
+MOST = 3_000_000_000
 """Bytes that one image, map or document may take, however large the machine: a few KB can claim any size."""
 SHARE = 0.7
 """Share of the free memory that one of them may take."""
@@ -78,7 +78,7 @@ def _size(count: float) -> str:
     if count >= GB / 10:
         shown = f"{count / GB:.1f}" if count < 1000 * GB else f"{count / GB:.3g}"
         return f"{shown} GB"
-    return f"{count / 2**20:.0f} MB"
+    return f"{count / 10**6:.0f} MB"
 
 
 def array_bytes(shape: Sequence[int], dtype: Any) -> int:

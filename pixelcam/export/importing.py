@@ -30,7 +30,7 @@ _MOST_NAMED = 5
 _MOST_WORK = 2e9
 """Pixels that outlines may fill, and cross, beside a few times the whole image: some seconds."""
 _MOST_VALUES = 65_536
-_BAND = 16_000_000  # pixels that are looked at together
+_BAND = 1_000_000  # pixels that are looked at together
 _FREE = "close other programs, or give a smaller image"
 _SMALLER = "export the labels at the size of a coarser level of the image"
 

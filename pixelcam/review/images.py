@@ -166,7 +166,8 @@ def make_thumbnail(slide: Slide) -> NDArray[np.uint8]:
     height, width, _ = slide.levels[level].shape
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{slide.name} has no level of less than {height} x {width} pixels; save it as a pyramidal TIFF."
+            f"{slide.path or slide.name} has no level of less than {width} x {height} pixels; save it as a "
+            "pyramidal TIFF."
         )
     step = max(1, max(height, width) // (8 * THUMBNAIL))
     rows = step * max(1, _BAND // (step * width))

@@ -19,10 +19,9 @@ from pixelcam.slides.opening import READABLE, first_bytes, is_tiff
 from pixelcam.slides.photos import (
     MAX_PIXELS,
     ORIENTATION,
-    PHOTO_FORMATS,
     is_deep_colour,
     opened_photo,
-    pillow_as_needed,
+    shown_size,
     upright,
 )
 from pixelcam.slides.pixels import cmyk_to_rgb, white_of
@@ -124,9 +123,9 @@ def picture_size(path: str | Path) -> tuple[int, int]:
             close()
     else:
         try:
-            # Not decoded: how large it is does not matter.
-            with pillow_as_needed(), Image.open(path, formats=PHOTO_FORMATS) as image:
-                orientation, size = image.getexif().get(ORIENTATION, 1), image.size
+            return shown_size(path)
+        except ImageError:
+            raise
         except Exception as error:  # Pillow's readers raise whatever they stumble over
             raise ImageError(f"{path} is not an image that can be read; give a {READABLE} file.") from error
     return size[::-1] if orientation in (5, 6, 7, 8) else size

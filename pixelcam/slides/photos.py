@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pixelcam.errors import ImageError, PixelCAMError
 from pixelcam.limits import check_memory, file_bytes, webp_size
-from pixelcam.slides.pixels import array_to_rgb, cmyk_to_rgb, hides_all, on_white, to_uint8, white_of
+from pixelcam.slides.pixels import cmyk_to_rgb, hides_all, on_white, to_uint8, white_of
 
 MAX_PIXELS = 400_000_000
 """The largest image read whole: 20,000 x 20,000 pixels, 1.2 GB as RGB."""
@@ -34,12 +34,13 @@ FORMATS_AND_TIFF: list[str] = [*PHOTO_FORMATS, "TIFF"]
 """Those, and TIFF, where Pillow reads it too."""
 _SAVE_AS_TIFF = "save it as a tiled, pyramidal TIFF"
 _SMALLER = "give a smaller one, or free some memory"
-_BAND = 16_000_000  # pixels that are converted at a time
+_BAND = 4_000_000  # pixels that are converted at a time
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 # What the decoders take beside the picture, in bytes a pixel: the coefficients of a progressive JPEG, the
 # canvases of an animation, the 32-bit components of JPEG 2000.
 _DECODING = {"JPEG": 6, "MPO": 6, "WEBP": 8, "GIF": 2, "JPEG2000": 20}
 _AS_RGB = 3
+_TURNING = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")  # where a PNG tells of it
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_START = b"\xff\xd8"
@@ -237,16 +238,52 @@ def _check_webp(data: bytes, path: Path | str) -> None:
 
 def _check_cost(image: Image.Image, data: bytes, path: Path) -> None:
     """Refuse an image whose reading takes more memory than can be had."""
+    stored = _STORED.get(image.mode, 4)
+    cost = stored + _AS_RGB
     if is_deep_colour(data):
-        cost = 2 * (len(image.getbands()) + 1) + 4 * 3 + 2 * _AS_RGB
+        cost += 2 * {2: 3, 4: 2, 6: 4}[data[25]]
     elif image.mode.startswith("I") or image.mode == "F":
-        cost = 2 * _STORED.get(image.mode, 4) + 4 + 2 * _AS_RGB
-    else:
-        cost = _STORED.get(image.mode, 4) + _AS_RGB
-        cost += _AS_RGB if image.getexif().get(ORIENTATION, 1) != 1 else 0
+        cost += stored
+    cost += 0 if image.format == "JPEG" and not image.info.get("progressive") else _decoding(image)
+    if _may_be_turned(image, data):
+        cost += _AS_RGB
     pixels = image.width * image.height
-    needed = len(data) + pixels * (cost + _DECODING.get(image.format or "", 0)) + 40 * min(pixels, _BAND)
+    band = max(image.width, min(pixels, _BAND))
+    needed = len(data) + pixels * cost + 40 * band
     check_memory(needed, f"{path} has {image.width} x {image.height} pixels", _SAVE_AS_TIFF, ImageError)
+
+
+def _decoding(image: Image.Image) -> int:
+    return _DECODING.get(image.format or "", 0)
+
+
+def _may_be_turned(image: Image.Image, data: bytes) -> bool:
+    """Tell whether an image may be turned; Pillow would decode a PNG to look behind its pixels."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return any(word in data for word in _TURNING)
+    return bool(image.getexif().get(ORIENTATION, 1) != 1)
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """Return the (width, height) of a non-TIFF image, turned as it is to be shown, from its header.
+
+    Raises
+    ------
+    Exception
+        It is none: whatever Pillow's readers stumble over.
+    """
+    with path.open("rb") as file:
+        _check_webp(file.read(64), path)
+    with pillow_as_needed(), Image.open(path, formats=PHOTO_FORMATS) as image:
+        size = image.size
+        # Not decoded: how large it is does not matter.
+        if image.format == "PNG" and "exif" not in image.info:
+            data = path.read_bytes()
+            if not _may_be_turned(image, data):
+                return size
+            _check_cost(image, data, path)
+        turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return size[::-1] if turned else size
 
 
 def _choose_frame(image: Image.Image, path: Path, count: int, series: int | None) -> None:
@@ -277,7 +314,7 @@ def _to_rgb(image: Image.Image, data: bytes, subject: str) -> tuple[NDArray[np.u
         hidden = deep.shape[-1] in (2, 4) and hides_all(deep[..., -1])
         return upright(_deep_to_rgb(deep[..., :-1] if hidden else deep, subject), orientation), hidden
     if image.mode.startswith("I") or image.mode == "F":
-        return upright(array_to_rgb(np.asarray(image), subject), orientation), False
+        return upright(_deep_to_rgb(np.asarray(image), subject), orientation), False
     hidden = image.has_transparency_data and all(
         hides_all(np.asarray(band.convert("RGBA"))[..., 3]) for _, band in _bands(image)
     )
@@ -289,9 +326,13 @@ def _to_rgb(image: Image.Image, data: bytes, subject: str) -> tuple[NDArray[np.u
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Yield some rows of an image at a time, with the first one's number: whole, it would be copied."""
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
+    for rows in _row_bands(image.width, image.height):
+        yield rows.start, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def _row_bands(width: int, height: int) -> Iterator[slice]:
+    step = max(1, _BAND // width)
+    return (slice(top, min(height, top + step)) for top in range(0, height, step))
 
 
 def _band_to_rgb(band: Image.Image, transparent: bool) -> NDArray[np.uint8]:
@@ -310,11 +351,18 @@ def is_deep_colour(data: bytes) -> bool:
 
 
 def _deep_to_rgb(pixels: NDArray[Any], subject: str) -> NDArray[np.uint8]:
-    """Convert (h, w, 1 | 2 | 3 | 4) uint16 to RGB."""
-    if pixels.shape[-1] != 2:
-        return array_to_rgb(pixels, subject)
-    gray = to_uint8(pixels[..., :1], white_of(pixels[..., :1], subject))
-    return np.repeat(on_white(gray, to_uint8(pixels[..., 1], 65535.0)), 3, axis=-1)
+    """Convert (h, w), or (h, w, 1 | 2 | 3 | 4) uint16, to RGB, band by band as above."""
+    pixels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    transparent = pixels.shape[-1] in (2, 4)
+    colour = pixels[..., :-1] if transparent else pixels
+    white = white_of(colour, subject)
+    # Opacity may use all of 16 bits where the colour uses 12 of them.
+    opaque = 65535.0 if pixels.shape[-1] == 2 else white_of(pixels[..., -1], subject) if transparent else 1.0
+    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _row_bands(pixels.shape[1], pixels.shape[0]):
+        band = to_uint8(colour[rows], white)
+        rgb[rows] = on_white(band, to_uint8(pixels[rows][..., -1], opaque)) if transparent else band
+    return rgb
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -62,11 +62,40 @@ def is_complete(file: BinaryIO, size: int) -> bool:
         return False
 
 
-def _walk(file: BinaryIO, size: int) -> bool:
+def has_more_pages(file: BinaryIO, most: int) -> bool:
+    """Tell whether a file's main list of pages is longer than `most`, by its links alone.
+
+    Parameters
+    ----------
+    file
+        A TIFF or BigTIFF file, open for reading; its position is moved.
+    most
+        How many are followed.
+    """
+    try:
+        order, flavour = _flavour(file)
+        (position,) = _read(file, flavour.first, order + flavour.offset)
+        for _ in range(most):
+            if position == 0:
+                return False
+            (count,) = _read(file, position, order + flavour.count)
+            position += struct.calcsize(order + flavour.count) + count * struct.calcsize(order + flavour.tag)
+            (position,) = _read(file, position, order + flavour.offset)
+    except (struct.error, OverflowError, ValueError, OSError):
+        return False  # what is damaged is told by those who read it
+    return position != 0
+
+
+def _flavour(file: BinaryIO) -> tuple[str, _Flavour]:
+    """Return the byte order, as `struct` has it, and the flavour."""
     file.seek(0)
     start = file.read(4)
     order = "<" if start[:2] == b"II" else ">"
-    flavour = _BIG if struct.unpack(f"{order}H", start[2:4])[0] == 43 else _CLASSIC
+    return order, _BIG if struct.unpack(f"{order}H", start[2:4])[0] == 43 else _CLASSIC
+
+
+def _walk(file: BinaryIO, size: int) -> bool:
+    order, flavour = _flavour(file)
     pending = [_read(file, flavour.first, order + flavour.offset)[0]]
     seen: set[int] = set()
     while pending:

@@ -23,7 +23,7 @@ from pixelcam.slides.layout import GRAYS, Layout
 from pixelcam.slides.photos import check_series, upright
 from pixelcam.slides.pixel_size import pixel_size
 from pixelcam.slides.slide import LevelArray
-from pixelcam.slides.tiff_structure import is_complete
+from pixelcam.slides.tiff_structure import has_more_pages, is_complete
 
 EAGER_PIXELS = 64_000_000
 """A single level up to this size is read at once: 192 MB as RGB."""
@@ -145,6 +145,11 @@ def opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Callable[[], ob
         The file is no TIFF that can be read.
     """
     with worded(path):
+        with path.open("rb") as file:
+            if has_more_pages(file, _MOST_PICTURES):
+                raise ImageError(
+                    f"{path} holds more than {_MOST_PICTURES} pages; save the one that is meant as one image."
+                )
         # Else tifffile opens whatever files the metadata name, anywhere on the machine.
         tiff = tifffile.TiffFile(path, _multifile=False)
     close = weakref.finalize(tiff, lambda handle: handle.close(), tiff.filehandle)
