@@ -292,7 +292,7 @@ class FinetuneController:
                     continue
                 self._attach(note.parent, said["name"], Run.open(note.parent / "run"))
                 return
-            except (PixelCAMError, OSError, ValueError, KeyError):
+            except (PixelCAMError, OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue  # a damaged folder of long ago is no reason to bother the user now
 
     def _end(self, state: str) -> None:
@@ -372,10 +372,14 @@ def _launch(
 
 
 def _note(job: Path, name: str, *, taken: bool) -> None:
-    from pixelcam.export import atomic_path
+    from pixelcam.export import write_text
 
-    with atomic_path(job / NOTE) as temporary:
-        temporary.write_text(json.dumps({"name": name, "taken": taken}), encoding="utf-8")
+    text = json.dumps({"name": name, "taken": taken})
+    if not taken:
+        write_text(job / NOTE, text)
+        return
+    with suppress(PixelCAMError):  # a folder that was deleted stays gone; on a full disk it is taken again
+        write_text(job / NOTE, text, make_folder=False)
 
 
 def _advance(before: TuneProgress, state: str, events: list[Event]) -> TuneProgress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +11,7 @@ import typer
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.divisions import caution_of, choose_division
-from pixelcam.cli.outputs import prepare_folder
+from pixelcam.cli.outputs import prepare_file, write_figures
 from pixelcam.cli.runs import numbers
 from pixelcam.errors import ConfigError
 from pixelcam.events import Event
@@ -85,11 +84,11 @@ def evaluate(
         raise ConfigError("--views is of the pixel head; average a teacher's maps with --teacher-flips.")
     to_file = json_file is not None and str(json_file) != "-"
     if json_file is not None and to_file:
-        prepare_folder(json_file.parent)
+        subject = f"the {split} images of {dataset} in {root.absolute()}"
+        mark = prepare_file(json_file, "figures of evaluate", subject)
     import pixelcam
     from pixelcam.datasets import open_dataset
     from pixelcam.evaluation import evaluate as measure
-    from pixelcam.export.atomic import write_text
 
     localizer = pixelcam.load(model, device, views=views)
     division = choose_division(localizer.card, dataset, fold, scheme)
@@ -117,7 +116,7 @@ def evaluate(
             ).to_json()
     document = {**figures, "split": split, **division._asdict()}
     if json_file is not None and to_file:
-        write_text(json_file, json.dumps(document, indent=2) + "\n")
+        write_figures(json_file, document, mark)
     elif json_file is not None:
         print_json(document)
         return

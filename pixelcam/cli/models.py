@@ -95,9 +95,11 @@ def familiarity(
     from pixelcam.datasets import open_dataset
     from pixelcam.model import read_card, resolve_model
     from pixelcam.model.familiarity import FEWEST
+    from pixelcam.model.registry import refuse_other_model
     from pixelcam.training.familiarity import add_familiarity
 
     path = resolve_model(model)
+    refuse_other_model(out, path)
     division = choose_division(read_card(path), dataset, fold, scheme)
     training, held_out = (open_dataset(dataset, root, split, *division) for split in ("train", "valcl"))
     with show_progress() as sink:

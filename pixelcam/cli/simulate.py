@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ import typer
 from pixelcam.cli import options
 from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.divisions import caution_of, choose_division
-from pixelcam.cli.outputs import prepare_folder
+from pixelcam.cli.outputs import prepare_file, write_figures
 from pixelcam.events import Event
 
 app = typer.Typer(help="What corrections would bring, with a simulated reviewer.", no_args_is_help=True)
@@ -35,7 +34,9 @@ def clicks(
     model: options.Model = "starter",
     fold: options.Fold = None,
     scheme: options.Scheme = None,
-    count: Annotated[int, typer.Option("--clicks", min=1, help="Clicks on each image, of both kinds.")] = 20,
+    count: Annotated[
+        int, typer.Option("--clicks", min=1, max=10_000, help="Clicks on each image, of both kinds.")
+    ] = 20,
     threshold: options.Threshold = None,
     views: options.Views = 1,
     device: options.Device = "auto",
@@ -51,10 +52,10 @@ def clicks(
     """Simulate a reviewer's clicks."""
     to_file = json_file is not None and str(json_file) != "-"
     if json_file is not None and to_file:
-        prepare_folder(json_file.parent)
+        subject = f"the {split} images of {dataset} in {root.absolute()}"
+        mark = prepare_file(json_file, "figures of simulate", subject)
     import pixelcam
     from pixelcam.datasets import open_dataset
-    from pixelcam.export.atomic import write_text
     from pixelcam.refine.oracle import simulate_clicks
 
     localizer = pixelcam.load(model, device, views=views)
@@ -67,7 +68,7 @@ def clicks(
         result = simulate_clicks(localizer, images, count, threshold=threshold, on_event=sink)
     document = {"split": split, **division._asdict(), **result.to_json()}
     if json_file is not None and to_file:
-        write_text(json_file, json.dumps(document, indent=2) + "\n")
+        write_figures(json_file, document, mark)
     elif json_file is not None:
         print_json(document)
         return

@@ -93,11 +93,16 @@ def file_name(name: str, more: str = "") -> str:
         parts[0] = _escaped(parts[0])
     if parts and parts[-1] in (".", " "):
         parts[-1] = _escaped(parts[-1])
-    if name.split(".")[0].strip().casefold() in _RESERVED:
+    if is_reserved(name):
         parts[0] = _escaped(name[0])
     text = "".join(parts) or "%"
     # No other name comes out with such a sign before such an end.
     return text if len(text.encode()) <= _LONGEST else _cut(text, f"%~{_digest(name)}")
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether Windows takes a file of that name for a device, as ``con`` and ``nul.txt``."""
+    return name.split(".")[0].strip().casefold() in _RESERVED
 
 
 def file_names(names: Iterable[str], more: str = "") -> dict[str, str]:
@@ -125,7 +130,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self._given: dict[tuple[Path, str], tuple[Mark, object]] = {}
+        self._given: dict[tuple[Path, str, str], tuple[Mark, object]] = {}
         self._there: dict[Path, dict[str, list[str]]] = {}
 
     def stem(
@@ -155,7 +160,7 @@ class Places:
         for wanted in ("ours", "free"):
             if wanted in states:
                 stem = candidates[states.index(wanted)]
-                self._given[folder, fold(stem)] = (mark, of)
+                self._given[folder, kind_of(mark), fold(stem)] = (mark, of)
                 return stem
         raise OutputError(
             f"Files called {candidates[0]} that PixelCAM did not write, or of something else, are in the way "
@@ -164,7 +169,7 @@ class Places:
 
     def _state(self, folder: Path, stem: str, endings: Sequence[str], mark: Mark, of: object) -> str:
         """Return whether a stem's files are "ours", it is "free", or it is "taken"."""
-        given = self._given.get((folder, fold(stem)))
+        given = self._given.get((folder, kind_of(mark), fold(stem)))
         if given is not None and not (is_same_work(given[0], mark) and given[1] == of):
             return "taken"
         ours = given is not None

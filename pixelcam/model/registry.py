@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError
+from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError, OutputError
 from pixelcam.export.atomic import atomic_path
+from pixelcam.export.naming import is_reserved
 from pixelcam.folders import expanded, user_dir
 from pixelcam.model.checkpoint import BEFORE, file_sha256, name_foreground, read_card
 
@@ -41,7 +42,7 @@ def list_models() -> list[ModelEntry]:
         for folder, source in groups
         if folder.is_dir()
         for path in sorted(folder.glob(f"*{SUFFIX}"))
-        if not path.name.startswith(".")
+        if not path.name.startswith(".") and path.is_file()
     ]
 
 
@@ -104,7 +105,7 @@ def check_new_name(name: str) -> None:
     ------
     ConfigError
         The name holds other characters than letters, digits, ``.``, ``_``, ``-``, is longer than
-        `LONGEST_NAME`, or is taken.
+        `LONGEST_NAME`, is no file's name on some system, or is taken, capitals aside.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(
@@ -112,8 +113,32 @@ def check_new_name(name: str) -> None:
         )
     if len(name) > LONGEST_NAME:
         raise ConfigError(f"A model's name has at most {LONGEST_NAME} characters: choose a shorter one.")
-    if any(entry.name == name for entry in list_models()):
-        raise ConfigError(f"There is a model named {name!r} already; choose another name.")
+    if is_reserved(name) or name.endswith(".") or name.lower().endswith(SUFFIX):
+        raise ConfigError(f"{name!r} cannot be a model's name, because some systems cannot have such a file.")
+    taken = {entry.name.casefold(): entry.name for entry in list_models()}
+    if name.casefold() in taken:
+        raise ConfigError(f"There is a model named {taken[name.casefold()]!r} already; choose another name.")
+    if os.path.lexists(user_dir() / "models" / f"{name}{SUFFIX}"):
+        raise ConfigError(f"There is something called {name}{SUFFIX} already; choose another name.")
+
+
+def refuse_other_model(out: Path, model: Path) -> None:
+    """Refuse to write a new version of a model over a file that is none of it.
+
+    Raises
+    ------
+    OutputError
+        The file is there, and is neither the model's own nor a checkpoint of the same training.
+    """
+    if not os.path.lexists(out) or (out.exists() and out.samefile(model)):
+        return
+    try:
+        cards = [read_card(path) for path in (out, model)]
+    except CheckpointError:
+        cards = []
+    kept = [(card.encoder, card.classes, card.levels, card.trained_on, card.training) for card in cards]
+    if not kept or kept[0] != kept[1]:
+        raise OutputError(f"{out} is there already and is not of the model {model}; choose another name.")
 
 
 def foreground_name_of(model: str, sha256: str) -> str:
@@ -146,8 +171,7 @@ def register_model(checkpoint: Path, name: str, foreground_name: str | None = No
     Raises
     ------
     ConfigError
-        The name holds other characters than letters, digits, ``.``, ``_``, ``-``, is longer than
-        `LONGEST_NAME`, or is taken.
+        As `check_new_name`.
     CheckpointError
         The file is not a checkpoint.
     OutputError

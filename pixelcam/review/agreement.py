@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from pixelcam.export.atomic import atomic_path
+from pixelcam.export.marks import KEY, Mark, mark_text, replacing
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.project import Project
 
@@ -101,19 +102,24 @@ def disagreement_map(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDA
     return found
 
 
-def write_disagreement(path: str | Path, values: NDArray[np.uint8]) -> Path:
+def write_disagreement(path: str | Path, values: NDArray[np.uint8], mark: Mark | None = None) -> Path:
     """Write a disagreement map as a PNG with a palette, whose indices are the map's values.
+
+    The mark tells of which image and reviewers it is: never is it written over something else.
 
     Raises
     ------
     OutputError
-        It cannot be written.
+        It cannot be written, or another file is in the way.
     """
     path = Path(path)
     image = Image.fromarray(values)
     image.putpalette(_PALETTE)
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+    mark = {"kind": "agreement"} if mark is None else mark
+    texts = PngInfo()
+    texts.add_text(KEY, mark_text(mark))
+    with replacing(path, mark) as temporary:
+        image.save(temporary, format="PNG", pnginfo=texts)
     return path
 
 

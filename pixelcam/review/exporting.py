@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pixelcam.errors import ConfigError, ImageError
 from pixelcam.events import Event, EventSink, ignore_events
-from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds, safe_stem
-from pixelcam.export.naming import has_seeds_of
+from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds
+from pixelcam.export.naming import Places, file_names, has_seeds_of
 from pixelcam.export.sidecar import SeedImage, SeedSidecar
 from pixelcam.review.agreement import has_seeds
 from pixelcam.review.entries import ImageEntry
@@ -77,7 +76,8 @@ def export_project(
     """Write the seeds of a project, and its results, in formats of `pixelcam.export`.
 
     With "png" or "npz", each folder of seeds is one that ``pixelcam finetune --seeds`` reads. The seeds of
-    one reviewer go right into `out`; those of several into a folder each, as they are of the same images.
+    one reviewer go right into `out`; those of several into a folder each, as they are of the same images:
+    see `file_names` for what it is called.
     Images without seeds are passed over, unless the folder holds seeds that were cleared since: these are
     written without a seed.
 
@@ -112,7 +112,8 @@ def export_project(
     """
     names = [project.reviewer] if reviewers is None else list(reviewers)
     of_seeds, of_results = _sorted_formats(formats, results)
-    folders = {name: Path(out) if len(names) == 1 else Path(out) / safe_stem(name) for name in names}
+    called = file_names(names)
+    folders = {name: Path(out) if len(names) == 1 else Path(out) / called[name] for name in names}
     seeds = [
         (name, entry)
         for name in names
@@ -121,17 +122,18 @@ def export_project(
     ]
     maps = [entry for entry in project.images() if of_results and entry.localized]
     total, written = len(seeds) + len(maps), []
+    places = Places()
     for number, (name, entry) in enumerate(seeds, start=1):
         sidecar = sidecar_of(project, entry, name)
-        written += export_seeds(folders[name], project.seeds(entry.id, name), sidecar, of_seeds)
+        painted = project.seeds(entry.id, name)
+        written += export_seeds(folders[name], painted, sidecar, of_seeds, places=places)
         on_event(Event("step", "export", step=number, total=total))
-    times = Counter(safe_stem(entry.name).casefold() for entry in maps)
     for number, entry in enumerate(maps, start=len(seeds) + 1):
         found = project.localization(entry.id)
         if found is not None:
-            stem = safe_stem(entry.name)
-            stem = f"{stem}-{entry.fingerprint[:8]}" if times[stem.casefold()] > 1 else stem
-            written += export_result(out, found, of_results, entry.threshold, stem)
+            found = replace(found, fingerprint=entry.fingerprint, image_file=entry.path.name)
+            threshold = entry.threshold
+            written += export_result(out, found, of_results, threshold, places=places, of=entry.id)
         on_event(Event("step", "export", step=number, total=total))
     return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pixelcam.errors import ProjectError
 from pixelcam.export import safe_stem
+from pixelcam.export.naming import file_names
 from pixelcam.files import own
 from pixelcam.review import records
 from pixelcam.review.agreement import (
@@ -153,14 +155,20 @@ def write_disagreements(project: Project, folder: Path) -> Iterator[Path]:
         One cannot be written.
     """
     views = {name: project.images_of(name) for name in project.reviewers()}
+    called = file_names(views, more="-")
     for index, image in enumerate(project.images()):
         for pair in combinations(views, 2):
             if not all(has_seeds(views[name][index]) for name in pair):
                 continue
             found = disagreement_map(*(project.seeds(image.id, name) for name in pair))
             if (found >= 2).any():
-                stem = safe_stem(f"{image.id}-{image.name}-{pair[0]}-{pair[1]}")
-                yield write_disagreement(folder / f"{stem}.png", found)
+                stem = safe_stem(f"{image.id}-{image.name}-{called[pair[0]]}-{called[pair[1]]}")
+                mark = {
+                    "kind": "agreement",
+                    "image": {"name": image.name, "file": image.path.name, "fingerprint": image.fingerprint},
+                    "reviewer": json.dumps(pair),
+                }
+                yield write_disagreement(folder / f"{stem}.png", found, mark)
 
 
 def _has_work(entry: ImageEntry) -> bool:

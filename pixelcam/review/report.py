@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelcam.export.atomic import write_text
+from pixelcam.export.marks import KEY, mark_text, replace_text
 from pixelcam.export.regions import foreground_regions
 from pixelcam.localize.localization import Localization
 from pixelcam.review.agreement import Agreement, agreements, has_seeds
@@ -129,13 +130,16 @@ def write_report(project: Project, path: str | Path) -> Path:
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file cannot be written, or is there already and is no report of this project.
     ProjectError
         The project cannot be read.
     """
     from pixelcam.review.report_page import render
 
-    return write_text(path, render(gather(project)))
+    report = gather(project)
+    mark = {"kind": "report", "image": {"name": f"{report.name} ({project.folder.resolve()})"}}
+    told = f'<meta name="{KEY}" content="{html.escape(mark_text(mark))}">'
+    return replace_text(path, render(report).replace("<head>\n", f"<head>\n{told}\n", 1), mark)
 
 
 def gather(project: Project) -> Report:

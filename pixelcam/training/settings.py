@@ -310,6 +310,7 @@ class FinetuneSettings(Settings):
         )
         _need(self.crop >= 32, "crop is at least 32 pixels")
         _need(self.rate > 0 and self.encoder_factor > 0, "rate and encoder_factor are above 0")
+        _need_finite(self)
         weights = (self.teacher_weight, self.seed_weight, self.label_weight)
         _need(min(*weights, self.weight_decay) >= 0, "weights are 0 or more")
         _need(self.teacher_weight + self.seed_weight > 0, "teacher_weight or seed_weight is above 0")
@@ -331,7 +332,9 @@ def _multiples(size: int, scales: tuple[float, ...], step: int) -> tuple[int, ..
 
 def _need_finite(settings: Settings) -> None:
     for name, value in vars(settings).items():
-        _need(not isinstance(value, float) or math.isfinite(value), f"{name} is a finite number")
+        numbers = value if isinstance(value, tuple) else (value,)
+        finite = all(not isinstance(number, float) or math.isfinite(number) for number in numbers)
+        _need(finite, f"{name} is a finite number")
 
 
 def _need(condition: bool, rule: str) -> None:

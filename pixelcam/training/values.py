@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -66,7 +68,7 @@ class Settings:
             The file is damaged.
         """
         try:
-            values: dict[str, Any] = {**cls.BEFORE, **parse_own_json(path.read_text(encoding="utf-8"))}
+            values: dict[str, Any] = {**cls.BEFORE, **parse_own_json(path.read_bytes())}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged; choose another run folder.") from error
         return values
@@ -81,7 +83,7 @@ class Settings:
             The file is missing or is not a YAML mapping.
         """
         try:
-            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+            values = parse_yaml(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -103,21 +105,50 @@ def _converted(key: str, value: Any, hint: Any) -> Any:
         return tuple(_converted(key, item, element) for item in items)
     kind = next(k for k in kinds if k is not type(None))
     try:
-        if kind is bool and not isinstance(value, bool):
-            raise ValueError
-        if kind is int and (isinstance(value, bool) or int(value) != float(value)):
-            raise ValueError
-        return kind(value)
+        return _as(kind, value, _LARGEST.get(key, 2**31))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"The setting {key} cannot be {_short(value)}; it takes {kind.__name__} values."
-        ) from error
+        raise ConfigError(f"The setting {key} cannot be {_short(value)}; it takes {_KINDS[kind]}.") from error
 
 
 def _short(value: Any) -> str:
     """Return a value for a message, which must not become as long as what somebody has written."""
     try:
-        shown = repr(value)
+        shown = str(value) if isinstance(value, datetime.date) else repr(value)
     except ValueError:  # a whole number of more digits than Python writes
         return "a number of so many digits"
-    return shown if len(shown) <= 80 else f"{shown[:80]}..."
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
+_KINDS: Mapping[Any, str] = {
+    bool: "bool values: true or false",
+    int: "int values, none beyond what a computer can count to",
+    float: "float values, none without end",
+    str: "text: put it in quotes",
+    Path: "a path: put it in quotes",
+}
+_LARGEST = {"seed": 2**63}
+_SHOWN = 80
+
+
+def _as(kind: Any, value: Any, largest: int) -> Any:
+    """Return a value as a bool, int, float, str or Path; only text and numbers are read as each other."""
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+    if kind in (str, Path):
+        # What YAML takes for a date, a number or a truth is no longer what was written.
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ValueError
+        return kind(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    if kind is float:
+        return number
+    whole = int(value)
+    if (isinstance(value, float) and whole != number) or not -largest <= whole < largest:
+        raise ValueError
+    return whole

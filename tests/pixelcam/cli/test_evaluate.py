@@ -58,7 +58,7 @@ def test_the_figures_go_to_a_file_under_their_names(evaluate, tmp_path):
     ending = evaluate("--json", file)
     assert (ending.code, ending.err) == (0, "")
     figures = json.loads(file.read_text())
-    assert list(figures) == KEYS
+    assert list(figures) == [*KEYS, "pixelcam"]
     assert figures["images"] == 4
     assert (figures["split"], figures["fold"], figures["scheme"]) == ("test", 0, "official")
     assert figures["chance_pxap"] == pytest.approx(25)
@@ -117,14 +117,15 @@ def test_one_class_only_is_told(command, tiny_model, root, tmp_path):
 
 def test_a_full_disk_leaves_the_old_figures(evaluate, tmp_path, monkeypatch):
     file = tmp_path / "figures.json"
-    file.write_text("{}")
+    assert evaluate("--json", file).code == 0
+    before = file.read_text()
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     assert evaluate("--json", file).failed_with("disk is full")
-    assert file.read_text() == "{}"
+    assert file.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
@@ -181,3 +182,19 @@ def test_a_fine_tuned_models_teacher_is_measured(evaluate, tiny_model, tmp_path)
     path = tmp_path / "tuned.safetensors"
     save_checkpoint(path, network, dataclasses.replace(card, training={"seeds": None, "fold": 0}))
     assert evaluate("--model", path, "--teacher", "cam").code == 0
+
+
+def test_figures_replace_figures_of_the_same_data_alone(command, folder_root, tiny_model, tmp_path):
+    options = ("--dataset", "folder", "--root", folder_root, "--split", "valcl", "--model", tiny_model)
+    mine, own = tmp_path / "mine.json", tmp_path / "figures.json"
+    mine.write_text('{"my": "notes"}')
+    ending = command("evaluate", *options, "--json", mine)
+    assert ending.failed_with("mine.json", "PixelCAM did not write it")
+    assert mine.read_text() == '{"my": "notes"}'
+    for _ in range(2):
+        assert command("evaluate", *options, "--json", own).code == 0
+    before = own.read_bytes()
+    ending = command("evaluate", *options[:5], "test", *options[6:], "--json", own)
+    assert ending.failed_with("figures.json", "valcl images")
+    assert command("simulate", "clicks", *options, "--clicks", 1, "--json", own).failed_with("another file")
+    assert own.read_bytes() == before

@@ -6,8 +6,9 @@ import huggingface_hub
 import pytest
 import torch
 
-from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError
+from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError, OutputError
 from pixelcam.model import ModelCard, list_models, register_model, registry, resolve_model, save_checkpoint
+from pixelcam.model.registry import check_new_name, refuse_other_model
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,57 @@ def test_without_a_network_the_message_says_which_file_to_put_where_and_then_tha
     place.parent.mkdir()
     shutil.copy(made, place)
     assert resolve_model(identifier) == resolve_model(name) == place
+
+
+BAD_NAMES = [
+    *("con", "NUL", "com1.v2", "ends.", "x.safetensors", "ann\n", "größe", "gro\u0308sse"),
+    *("a\\b", "..", "x" * 101),
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_no_file_can_have_everywhere_is_refused(made, name, user_folder):
+    with pytest.raises(ConfigError):
+        check_new_name(name)
+    with pytest.raises(ConfigError):
+        register_model(made, name)
+
+
+def test_a_name_that_differs_by_capitals_alone_is_taken(made, user_folder):
+    register_model(made, "Glands")
+    for name in ("glands", "GLANDS", "Starter"):
+        with pytest.raises(ConfigError, match="already; choose another name"):
+            register_model(made, name)
+
+
+def test_what_is_in_the_way_of_a_model_is_not_replaced(made, user_folder):
+    (user_folder / "models").mkdir()
+    (user_folder / "models" / "mine.safetensors").mkdir()
+    (user_folder / "models" / "link.safetensors").symlink_to(user_folder / "nowhere")
+    for name in ("mine", "link"):
+        with pytest.raises(ConfigError, match="already; choose another name"):
+            register_model(made, name)
+    assert [entry.name for entry in list_models() if entry.source == "user"] == []
+
+
+def test_a_bad_name_that_is_on_the_disk_already_is_listed_and_harms_nothing(made, user_folder):
+    (user_folder / "models").mkdir()
+    for name in ("x" * 120, "a b", "größe"):
+        shutil.copy(made, user_folder / "models" / f"{name}.safetensors")
+    assert len([entry for entry in list_models() if entry.source == "user"]) == 3
+    assert resolve_model("x" * 120).is_file()
+    register_model(made, "another")
+
+
+def test_a_model_is_not_written_over_what_is_not_of_it(made, tmp_path):
+    refuse_other_model(made, made)
+    refuse_other_model(tmp_path / "new.safetensors", made)
+    shutil.copy(made, tmp_path / "copy.safetensors")
+    refuse_other_model(tmp_path / "copy.safetensors", made)
+    (tmp_path / "mine.safetensors").write_bytes(b"my own weights")
+    with pytest.raises(OutputError, match="is not of the model"):
+        refuse_other_model(tmp_path / "mine.safetensors", made)
+    other = ModelCard(encoder="test_vit", classes=("a", "b"), input_size=64, name="other")
+    save_checkpoint(tmp_path / "other.safetensors", other.build(), other)
+    with pytest.raises(OutputError, match="is not of the model"):
+        refuse_other_model(tmp_path / "other.safetensors", made)

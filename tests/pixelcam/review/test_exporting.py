@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,45 @@ def test_seeds_of_some_images_are_written_without_those_of_a_missing_one(project
     assert len(done.left_out) == 1
     assert "a.png is missing" in done.left_out[0]
     assert export_seeds_of(project, tmp_path / "none", []).paths == []
+
+
+@pytest.mark.parametrize("names", [("Lab/Ann", "Lab_Ann"), ("Ann", "ann"), ("a-b", "b"), ("..", ".")])
+def test_reviewers_of_like_names_have_a_folder_each(painted, image, tmp_path, names):
+    for value, name in enumerate(names, start=1):
+        seeds = np.full((700, 600), value, np.uint8)
+        if name == painted.reviewer:
+            painted.write_changes(image, seeds)
+            continue
+        with Project.open(painted.folder, reviewer=name) as project:
+            project.write_changes(image, seeds)
+    for _ in range(2):
+        export_project(painted, tmp_path / "out", reviewers=dict.fromkeys(["Ann", *names]))
+    folders = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    assert len({path.name.casefold() for path in folders}) == len({"Ann", *names})
+    found = {}
+    for folder in folders:
+        (record,) = read_seeds(folder)
+        found[record.sidecar.reviewer] = set(np.unique(record.labels))
+    assert {name: found[name] for name in names} == {name: {i} for i, name in enumerate(names, start=1)}
+
+
+def test_two_reviewers_seeds_in_one_folder_are_kept_apart(painted, image, tmp_path):
+    with Project.open(painted.folder, reviewer="Bob") as bob:
+        bob.write_changes(image, np.ones((700, 600), np.uint8))
+    for _ in range(2):
+        for name in ("Ann", "Bob"):
+            export_project(painted, tmp_path / "out", reviewers=[name])
+    records = read_seeds(tmp_path / "out")
+    assert {record.sidecar.reviewer for record in records} == {"Ann", "Bob"}
+    assert len(records) == 2
+
+
+def test_results_of_a_project_name_their_image_and_replace_nothing_of_a_persons(painted, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.coco.json").write_text("{}")
+    for _ in range(2):
+        files = export_project(painted, out, ["coco", "mask"], results=True)
+    assert (out / "b.coco.json").read_text() == "{}"
+    (coco,) = [path for path in files if path.name.endswith(".coco.json") and ".seeds." not in path.name]
+    assert json.loads(coco.read_text())["images"][0]["file_name"] == "b.png"

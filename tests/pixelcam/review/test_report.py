@@ -261,3 +261,14 @@ def test_a_page_that_cannot_be_written_is_told(project, tmp_path):
 )
 def test_times_are_told_in_hours_minutes_and_seconds(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_report_replaces_its_own_kind_alone(project, tmp_path):
+    path = tmp_path / "report.html"
+    for _ in range(2):
+        write_report(project, path)
+    mine = tmp_path / "mine.html"
+    mine.write_text("<html><head></head><body>my thesis</body></html>")
+    with pytest.raises(OutputError, match="PixelCAM did not write it"):
+        write_report(project, mine)
+    assert "my thesis" in mine.read_text()

@@ -178,3 +178,65 @@ def test_a_run_from_before_glass_was_laid_goes_on_without_it(tmp_path):
     with pytest.raises(RunError, match=r"other settings \(glass\)"):
         claim_run(tmp_path, settings)
     claim_run(tmp_path, TrainSettings.from_dict({**BASE, "glass": 0.0}))
+
+
+ODD = ("1" * 400, "." + "inf", "-.inf", ".nan", "1" * 5000, "1e400", "!!python/name:os.system", "2024-13-45")
+DATES = ("2024-01-01", "2024-01-01 10:00:00", "!!timestamp 2024-01-01")
+STRUCTURES = (
+    "[[[[1]]]]",
+    "{a: 1}",
+    "!!set {a, b}",
+    "!!binary aGVsbG8=",
+    "!!omap [a: 1]",
+    "*unknown",
+    "[" * 5000,
+)
+
+
+@pytest.mark.parametrize("value", [*ODD, *DATES, *STRUCTURES])
+@pytest.mark.parametrize("kind", [TrainSettings, FinetuneSettings])
+def test_odd_values_of_yaml_are_refused_in_one_sentence(tmp_path, value, kind):
+    path = tmp_path / "s.yaml"
+    base = BASE if kind is TrainSettings else {"seeds": "x"}
+    for key in ("seed", "momentum", "device", "batch", "pretrained", "weights", "levels", "teacher_scales"):
+        if key not in kind.__dataclass_fields__:
+            continue
+        path.write_text(f"{key}: {value}\n")
+        if value.startswith("1") and key in ("device", "weights"):
+            continue  # digits alone are refused as numbers, or are a text
+        with pytest.raises(ConfigError) as caught:
+            kind.from_dict({**base, **kind.read_yaml(path)})
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_yaml_takes_for_something_else_is_asked_for_in_quotes(tmp_path):
+    for text in ("yes", "007", "2024-01-01", "5", "1.10"):
+        (tmp_path / "s.yaml").write_text(f"name: {text}\n")
+        with pytest.raises(ConfigError, match="put it in quotes"):
+            TrainSettings.from_dict({**BASE, **TrainSettings.read_yaml(tmp_path / "s.yaml")})
+        (tmp_path / "s.yaml").write_text(f"name: '{text}'\n")
+        assert TrainSettings.from_dict({**BASE, **TrainSettings.read_yaml(tmp_path / "s.yaml")}).name == text
+
+
+DAMAGED = ("[]", "5", "[" * 100_000, '{"seed": NaN}', '{"seed": 1e999}', f'{{"seed": {"9" * 400}}}')
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_runs_settings_with_odd_values_are_damaged(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match="is damaged"):
+        TrainSettings.read_run(tmp_path / "config.json")
+
+
+ENDLESS = (float("inf"), float("nan"), 10**400, -(10**400), 2**31, True, None, "x" * 1000)
+
+
+@pytest.mark.parametrize("value", ENDLESS)
+def test_numbers_that_nothing_can_be_done_with_are_refused(value):
+    for key in ("batch", "epochs", "steps"):
+        with pytest.raises(ConfigError) as caught:
+            FinetuneSettings.from_dict({"seeds": "x", key: value})
+        assert len(str(caught.value)) < 300
+    with pytest.raises(ConfigError):
+        FinetuneSettings(Path("x"), rate=float("inf"))
