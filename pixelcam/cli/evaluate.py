@@ -94,6 +94,8 @@ def evaluate(
     division = choose_division(localizer.card, dataset, fold, scheme)
     images = open_dataset(dataset, root, split, *division)
     with show_progress() as sink:
+        for note in images.notes:
+            sink(Event("warning", message=note))
         if caution := caution_of(localizer.card, dataset, division):
             sink(Event("warning", message=caution))
         if teacher is None:

@@ -63,6 +63,8 @@ def clicks(
     images = open_dataset(dataset, root, split, *division)
     with show_progress() as sink:
         sink(Event("started", message=f"On the {split} images of {division}."))
+        for note in images.notes:
+            sink(Event("warning", message=note))
         if caution := caution_of(localizer.card, dataset, division):
             sink(Event("warning", message=caution))
         result = simulate_clicks(localizer, images, count, threshold=threshold, on_event=sink)

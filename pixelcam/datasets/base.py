@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,8 @@ class Dataset:
         Which part of the data set this is.
     multi_label
         Whether an image may have several labels or none.
+    notes
+        Sentences for people on what of the folder was passed over.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Dataset:
     fold: int = 0
     scheme: str = "official"
     multi_label: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -142,3 +146,15 @@ class Dataset:
             line = (sample.name, labels, sample.image.stat().st_size, mask)
             digest.update(repr(line).encode())
         return digest.hexdigest()
+
+
+def refuse_look_alikes(place: Path, classes: Sequence[str]) -> None:
+    """Raise `DatasetError` where two classes differ in upper and lower case alone."""
+    known: dict[str, str] = {}
+    for name in classes:
+        twin = known.setdefault(name.casefold(), name)
+        if twin != name:
+            raise DatasetError(
+                f"{place} has the classes {twin!r} and {name!r}, which differ in upper and lower case alone: "
+                "write them alike where they mean the same, else give them names that differ."
+            )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from pixelcam.datasets.base import Dataset, Sample
-from pixelcam.datasets.reading import read_table
+from pixelcam.datasets.base import Dataset, Sample, refuse_look_alikes
 from pixelcam.datasets.splits import split_by_patient
+from pixelcam.datasets.tables import read_table
 from pixelcam.errors import DatasetError
 from pixelcam.files import inside
 
@@ -46,6 +46,7 @@ def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
     path = root / "index.csv"
     rows = _read_index(path)
     classes = tuple(sorted({row["class"] for row in rows}))
+    refuse_look_alikes(path, classes)
     if len(classes) < 2:
         raise DatasetError(f"{path} holds the one class {classes[0]}: at least two are needed.")
     samples = [_sample(root, row, classes) for row in rows]
@@ -64,10 +65,10 @@ def open_ebhi(root: Path, split: str, fold: int) -> Dataset:
 
 def _read_index(path: Path) -> list[dict[str, str]]:
     rows = read_table(path, ("image", "mask", "class", "case"))
-    for number, row in enumerate(rows, 2):
-        if not (row["image"] and row["class"] and row["case"]):
-            raise DatasetError(f"Line {number} of {path} lacks its image, class or case.")
-    return rows
+    for row in rows:
+        if not (row.cells["image"] and row.cells["class"] and row.cells["case"]):
+            raise DatasetError(f"Line {row.line} of {path} lacks its image, class or case.")
+    return [{name: cell.replace("\\", "/") for name, cell in row.cells.items()} for row in rows]
 
 
 def _in_words(name: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelcam.datasets.tables import read_rows
 from pixelcam.errors import DatasetError
 
-_NOTHING = ("", "None")
+_NOTHING = ("", "none")
 """What stands in ``localization.txt`` where an image has no mask."""
 
 
@@ -68,27 +68,6 @@ def read_fold(folder: Path, classes: Sequence[str]) -> list[FoldEntry]:
     ]
 
 
-def read_rows(path: Path, cells: int) -> list[list[str]]:
-    """Return the lines of a file of comma-separated values, each cell stripped; empty lines are skipped.
-
-    Raises
-    ------
-    DatasetError
-        The file is missing or unreadable, or a line has fewer than `cells` values.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if any(row)]
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
-    for number, row in enumerate(rows, 1):
-        if len(row) < cells:
-            raise DatasetError(f"Line {number} of {path} has {len(row)} values instead of {cells}.")
-    return rows
-
-
 def refuse_missing(
     missing: Sequence[str], of: int, what: str, split: str, fold: int, title: str, root: Path
 ) -> None:
@@ -115,7 +94,7 @@ def refuse_missing(
 
 
 def _named(cell: str) -> str:
-    return "" if cell in _NOTHING else cell
+    return "" if cell.casefold() in _NOTHING else cell
 
 
 def _label(text: str | None, name: str, folder: Path, classes: Sequence[str]) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pixelcam.datasets.base import Dataset, Sample
-from pixelcam.datasets.fold_files import has_fold, read_fold, read_rows, refuse_missing
+from pixelcam.datasets.fold_files import has_fold, read_fold, refuse_missing
 from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import split_by_patient
+from pixelcam.datasets.tables import read_rows
 from pixelcam.errors import DatasetError
 from pixelcam.files import inside
 
@@ -151,11 +152,12 @@ def _grades(root: Path) -> list[tuple[str, str, int]]:
     path = root / "Grade.csv"
     graded = []
     for row in read_rows(path, 3)[1:]:
-        if row[2] not in CLASSES:
+        grade = row[2].casefold()
+        if grade not in CLASSES:
             raise DatasetError(
                 f"{path} gives {row[0]} the grade {row[2]!r}, which is neither benign nor malignant."
             )
-        graded.append((row[0], row[1], CLASSES.index(row[2])))
+        graded.append((row[0], row[1], CLASSES.index(grade)))
     return graded
 
 

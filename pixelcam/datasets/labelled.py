@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pixelcam.datasets.base import NO_LABEL, Sample
-from pixelcam.datasets.reading import read_table
+from pixelcam.datasets.masks import Masks, stem_uses
+from pixelcam.datasets.reading import IMAGE_SUFFIXES
 from pixelcam.datasets.splits import split_by_name
+from pixelcam.datasets.tables import read_table, split_labels
 from pixelcam.errors import DatasetError
 from pixelcam.files import inside
 
-LABELS_FILE = "labels.csv"
 SEPARATOR = ";"
+_LABELS_FILES = ("labels.csv", "labels.tsv", "labels.txt")
 _SPLITS = {"train": "train", "val": "valcl", "test": "test"}
 
 
@@ -37,6 +39,22 @@ class LabelTable:
     rows: tuple[tuple[str, frozenset[str], str], ...]
 
 
+def find_label_table(root: Path) -> Path | None:
+    """Return the table of labels of a data folder, ``labels.csv`` in whichever letter case, None without.
+
+    Raises
+    ------
+    DatasetError
+        There are several.
+    """
+    found = sorted(
+        path for path in root.iterdir() if path.name.casefold() in _LABELS_FILES and path.is_file()
+    )
+    if len(found) > 1:
+        raise DatasetError(f"{root} has {found[0].name} and {found[1].name}: keep one of them.")
+    return found[0] if found else None
+
+
 def read_label_table(path: Path) -> LabelTable:
     """Read ``labels.csv``: columns image and labels, the latter separated by ``;``, and perhaps split.
 
@@ -47,14 +65,16 @@ def read_label_table(path: Path) -> LabelTable:
         or a split other than train, val and test, or gives a split to some images only.
     """
     rows = []
-    for number, row in enumerate(read_table(path, ("image", "labels")), 2):
-        image, split = row["image"].strip().replace("\\", "/"), row.get("split", "").strip()
+    for row in read_table(path, ("image", "labels")):
+        image = row.cells["image"].replace("\\", "/").removeprefix("./")
+        split = row.cells.get("split", "").casefold()
         if not image:
-            raise DatasetError(f"Line {number} of {path} lacks its image.")
+            raise DatasetError(f"Line {row.line} of {path} lacks its image.")
         if split and split not in _SPLITS:
-            raise DatasetError(f"Line {number} of {path} has the split {split!r}: use train, val or test.")
-        names = frozenset(name.strip() for name in row["labels"].split(SEPARATOR) if name.strip())
-        rows.append((image, names, split))
+            raise DatasetError(
+                f"Line {row.line} of {path} has the split {row.cells['split']!r}: use train, val or test."
+            )
+        rows.append((image, split_labels(row.cells["labels"], row.separator), split))
     image, uses = Counter(_name(image) for image, _, _ in rows).most_common(1)[0]
     if uses > 1:
         raise DatasetError(f"{path} lists {image} {uses} times: keep one of them.")
@@ -71,7 +91,9 @@ def read_label_table(path: Path) -> LabelTable:
     return LabelTable(path, classes, tuple(rows))
 
 
-def table_parts(table: LabelTable, regionless: frozenset[int], fold: int) -> dict[str, list[Sample]]:
+def table_parts(
+    table: LabelTable, masks: Masks, regionless: frozenset[int], fold: int
+) -> dict[str, list[Sample]]:
     """Return the samples of a table in train, valcl and test.
 
     Parameters
@@ -79,6 +101,8 @@ def table_parts(table: LabelTable, regionless: frozenset[int], fold: int) -> dic
     table
         See `read_label_table`. Without splits of its own it is split by the hash of the names into about
         60 % train, 15 % valcl and 25 % test; with them but without val, a fifth of train is valcl.
+    masks
+        Of the table's folder.
     regionless
         Labels that are no region. An image with no other label is background all over.
     fold
@@ -90,8 +114,12 @@ def table_parts(table: LabelTable, regionless: frozenset[int], fold: int) -> dic
         An image is missing, or a label has no training image.
     """
     samples: dict[str, list[Sample]] = defaultdict(list)
+    uses = stem_uses(image for image, _, _ in table.rows)
+    folders: dict[Path, dict[str, list[str]]] = {}
     for image, names, split in table.rows:
-        samples[split].append(_sample(table, image, names, regionless))
+        path = _find(table, image, folders)
+        mask = masks.of(path, alone=uses[path.stem.casefold()] == 1)
+        samples[split].append(_sample(table, image, path, mask, names, regionless))
     parts: dict[str, list[Sample]] = {"train": [], "valcl": [], "test": []}
     for split, own in samples.items():
         if split == "":
@@ -114,19 +142,39 @@ def table_parts(table: LabelTable, regionless: frozenset[int], fold: int) -> dic
     return parts
 
 
-def _sample(table: LabelTable, image: str, names: frozenset[str], regionless: frozenset[int]) -> Sample:
-    root = table.path.parent
-    path = inside(root, image, error=DatasetError, source=table.path)
-    if not path.is_file():
+def _find(table: LabelTable, image: str, folders: dict[Path, dict[str, list[str]]]) -> Path:
+    """Return the file of an image, whose name in the table may differ by letter case or lack its ending."""
+    path = inside(table.path.parent, image, error=DatasetError, source=table.path)
+    if path.is_file():
+        return path
+    if path.parent not in folders:
+        named = folders[path.parent] = defaultdict(list)
+        for other in sorted(path.parent.iterdir()) if path.parent.is_dir() else ():
+            if other.suffix.lower() in IMAGE_SUFFIXES:
+                for name in {other.name.casefold(), other.stem.casefold()}:
+                    named[name].append(other.name)
+    found = folders[path.parent].get(path.name.casefold(), [])
+    if len(found) > 1:
+        raise DatasetError(
+            f"{table.path} names {image}, which may be {found[0]} or {found[1]}: name it with its ending."
+        )
+    if not found:
         raise DatasetError(
             f"{table.path} names {image}, which is not there: correct the table or add the file."
         )
+    place = PurePosixPath(image).with_name(found[0]).as_posix()
+    return inside(table.path.parent, place, error=DatasetError, source=table.path)
+
+
+def _sample(
+    table: LabelTable,
+    image: str,
+    path: Path,
+    mask: Path | None,
+    names: frozenset[str],
+    regionless: frozenset[int],
+) -> Sample:
     name = _name(image)
-    candidates = (
-        inside(root, place, error=DatasetError, source=table.path)
-        for place in (f"masks/{name}.png", f"{name}_mask.png")
-    )
-    mask = next((file for file in candidates if file.is_file()), None)
     labels = tuple(index for index, known in enumerate(table.classes) if known in names)
     return Sample(
         name,
@@ -140,7 +188,9 @@ def _sample(table: LabelTable, image: str, names: frozenset[str], regionless: fr
 
 
 def _name(image: str) -> str:
-    return PurePosixPath(image).with_suffix("").as_posix()
+    """Return the path without the ending of an image; names may hold dots of their own."""
+    path = PurePosixPath(image)
+    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
 
 
 def _strata(samples: Sequence[Sample]) -> list[list[Sample]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,41 +90,6 @@ def load_mask(sample: Sample, size: int | tuple[int, int] | None = None) -> NDAr
             raise DatasetError(f"The ignore mask of {sample.name} is not of the size of its mask.")
         mask[ignored] = IGNORE
     return mask
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a file of comma-separated values with a line of column names; missing cells are "".
-
-    Raises
-    ------
-    DatasetError
-        The file is missing or no such file, or lacks one of the columns or any row.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            rows = []
-            for row in reader:
-                if None in row:
-                    raise DatasetError(
-                        f"Line {reader.line_num} of {path} has more values than there are columns: put "
-                        "a value that holds commas in quotes, and several labels apart by semicolons."
-                    )
-                rows.append({key: value or "" for key, value in row.items()})
-            found = reader.fieldnames or ()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a text file of comma-separated values.") from error
-    lacking = [column for column in columns if column not in found]
-    if lacking:
-        needed = f"{', '.join(columns[:-1])} and {columns[-1]}"
-        if len(found) == 1 and ";" in found[0]:
-            needed += ", with commas between them, not semicolons"
-        raise DatasetError(f"{path} lacks the column {lacking[0]}: it needs {needed}.")
-    if not rows:
-        raise DatasetError(f"{path} lists no images.")
-    return rows
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -94,6 +94,8 @@ class _Training:
             for split in ("train", "valcl")
         )
         claim_data(run, {"training": dataset, "validation": held_out})
+        for note in dataset.notes:
+            on_event(Event("warning", message=note))
         self.card = plan_card(settings, dataset)
         self.network = build_network(settings, self.card, on_event)
         settings.teacher_of(self.network.encoder.info).check(self.network)

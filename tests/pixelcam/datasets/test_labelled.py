@@ -118,7 +118,10 @@ def test_a_label_of_three_images_is_in_every_part_and_one_of_no_training_image_i
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("image;labels\na;b\n", "lacks the column image: it needs image and labels"),
+        (
+            "picture;labels\na;b\n",
+            "lacks the column image: it needs image and labels, but has 'picture', ",
+        ),
         ("image,labels\n", "lists no images"),
         ("image,labels\n,round\n", "Line 2 .* lacks its image"),
         ("image,labels\nimages/picture-000.png,round\n", "names 1 labels: at least two"),
@@ -160,7 +163,10 @@ def test_a_data_set_of_one_label_an_image_takes_no_label_sets(root):
     ("text", "words"),
     [
         ("image,labels\na.png,round,crowded\n", "Line 2 .* more values than there are columns"),
-        ("image;labels\na.png;round\n", "with commas between them"),
+        (
+            "image;labels\na.png;round;crowded\n",
+            "semicolons in quotes, and several labels apart by commas",
+        ),
     ],
 )
 def test_labels_apart_by_the_wrong_sign_are_told(copy, text, words):
