@@ -9,6 +9,10 @@ class ImageError(PixelCAMError):
     """An image is missing, truncated, of a foreign format, or of a shape that cannot be used."""
 
 
+class SeveralPicturesError(ImageError):
+    """A file holds several pictures, none of which is the one that is meant by it."""
+
+
 class CheckpointError(PixelCAMError):
     """A model file is not a PixelCAM checkpoint, is damaged, or does not fit its own metadata."""
 

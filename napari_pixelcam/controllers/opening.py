@@ -12,7 +12,7 @@ from napari_pixelcam.controllers.session import MapResult, Session
 from napari_pixelcam.histogram import ScoreHistogram
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.uncertainty import map_uncertainty
-from pixelcam.slides import Slide, open_slide
+from pixelcam.slides import Slide
 from pixelcam.slides.stain import stain_caution
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read_image(project: Project, id: int) -> OpenImage:
     MissingImageError, ChangedImageError
         It is gone, or another one lies in its place.
     """
-    slide = open_slide(project.locate(id))
+    slide = project.slide(id)
     return OpenImage(id, slide, kept_map(project, id, slide))
 
 

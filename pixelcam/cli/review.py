@@ -56,6 +56,7 @@ def new(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.", metavar="IMAGE")],
     reviewer: Reviewer,
     name: Annotated[str, typer.Option(help="What the project is called; as its folder by default.")] = "",
+    series: options.Series = None,
 ) -> None:
     """Make a project of images, which stay where they are; an existing one gets those it lacks."""
     from pixelcam.review import Project, is_project
@@ -72,7 +73,7 @@ def new(
     ) as project:
         before = len(project.images())
         with show_progress() as sink:
-            _add(project, paths, sink, failed)
+            _add(project, paths, series, sink, failed)
         print_note(f"{len(project.images()) - before} images added to {project.folder}.")
     for sentence in failed:
         print_error(sentence)
@@ -80,7 +81,7 @@ def new(
         raise typer.Exit(1)
 
 
-def _add(project: Project, paths: list[Path], sink: EventSink, failed: list[str]) -> None:
+def _add(project: Project, paths: list[Path], series: int | None, sink: EventSink, failed: list[str]) -> None:
     """Add images, and note each that fails."""
 
     def note(event: Event) -> None:
@@ -90,7 +91,7 @@ def _add(project: Project, paths: list[Path], sink: EventSink, failed: list[str]
             sink(event)
 
     try:
-        project.add_images(paths, note)
+        project.add_images(paths, note, series=series)
     except ImageError:
         if not failed:
             raise
@@ -177,9 +178,8 @@ def _localize_one(project: Project, entry: ImageEntry, localizer: Any, sink: Eve
     from dataclasses import replace
 
     from pixelcam.localize.uncertainty import map_uncertainty
-    from pixelcam.slides import open_slide
 
-    slide = replace(open_slide(project.locate(entry.id)), name=entry.name)
+    slide = replace(project.slide(entry.id), name=entry.name)
     found = localizer.localize(slide, on_event=sink)
     threshold = found.threshold if entry.threshold is None else entry.threshold
     project.keep_localization(entry.id, found, map_uncertainty(found.foreground, threshold))

@@ -17,7 +17,7 @@ from pixelcam.errors import ChangedImageError, ImageError, MissingImageError, Ou
 from pixelcam.export.atomic import write_bytes, write_text
 from pixelcam.review.seedstore import image_part
 from pixelcam.seeds.grid import SeedGrid, seed_grid
-from pixelcam.slides import Slide, hash_file, open_slide
+from pixelcam.slides import Slide, is_file_of, open_slide, picture_name, series_of
 from pixelcam.slides.photos import MAX_PIXELS
 
 THUMBNAIL = 160
@@ -97,7 +97,7 @@ def verified_file(row: sqlite3.Row, folder: Path) -> tuple[Path, os.stat_result,
     for path in places:
         status = path.stat()
         same_state = (status.st_size, status.st_mtime_ns) == (row["bytes"], row["modified"])
-        if same_state or hash_file(path) == row["fingerprint"]:
+        if same_state or is_file_of(path, row["fingerprint"]):
             return path, status, not same_state or str(path) != row["path"]
     raise ChangedImageError(
         f"{places[0]} is not the image that the project knows (its content differs); put the original back, "
@@ -118,7 +118,7 @@ def search_file(row: sqlite3.Row, place: Path) -> Path:
         It cannot be read.
     """
     if not place.is_dir():
-        if hash_file(place) != row["fingerprint"]:
+        if not is_file_of(place, row["fingerprint"]):
             raise ChangedImageError(
                 f"{place} is not the image {row['name']} that the project knows (its content differs); "
                 "choose the original."
@@ -128,7 +128,7 @@ def search_file(row: sqlite3.Row, place: Path) -> Path:
         folders.sort()
         for path in (Path(parent) / name for name in sorted(names)):
             with suppress(OSError, ImageError):
-                if path.stat().st_size == row["bytes"] and hash_file(path) == row["fingerprint"]:
+                if path.stat().st_size == row["bytes"] and is_file_of(path, row["fingerprint"]):
                     return path
     raise MissingImageError(
         f"The image {row['name']} is not in {place}, nor below it; choose another folder."
@@ -139,9 +139,11 @@ def note_place(connection: sqlite3.Connection, image: int, path: Path, folder: P
     """Note where an image lies now."""
     path = path.absolute()
     status = path.stat()
+    (fingerprint,) = connection.execute("SELECT fingerprint FROM images WHERE id = ?", (image,)).fetchone()
+    name = picture_name(path, series_of(fingerprint))
     connection.execute(
         "UPDATE images SET name = ?, path = ?, relative_path = ?, bytes = ?, modified = ? WHERE id = ?",
-        (path.stem, str(path), relative_path(path, folder), status.st_size, status.st_mtime_ns, image),
+        (name, str(path), relative_path(path, folder), status.st_size, status.st_mtime_ns, image),
     )
 
 
@@ -204,8 +206,8 @@ def read_thumbnail(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def read_slide(path: Path) -> Slide:
-    """Open an image and compute its fingerprint, both outside any transaction."""
-    slide = open_slide(path)
+def read_slide(path: Path, series: int | None = None) -> Slide:
+    """Open an image, or one of several in a file, and compute its fingerprint, both outside transactions."""
+    slide = open_slide(path, series)
     _ = slide.fingerprint
     return slide

@@ -22,7 +22,7 @@ from pixelcam.review.entries import ImageEntry
 from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only
 from pixelcam.review.rescuing import rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
-from pixelcam.slides import open_slide
+from pixelcam.slides import Slide, open_slide, series_of
 
 
 def is_project(folder: str | Path) -> bool:
@@ -179,6 +179,7 @@ class OpenProject:
         paths: Iterable[str | Path],
         on_event: EventSink = ignore_events,
         should_stop: StopCheck = never_stop,
+        series: int | None = None,
     ) -> list[ImageEntry]:
         """Add image files by reference.
 
@@ -190,6 +191,8 @@ class OpenProject:
             Receives a "step" of the stage "images" for each file, and a "warning" for one that fails.
         should_stop
             Asked before each file; those before it stay added.
+        series
+            Which picture of files that hold several, see `open_slide`.
 
         Returns
         -------
@@ -210,7 +213,7 @@ class OpenProject:
             if should_stop() is not Stop.NO:
                 raise CancelledError
             try:
-                entry = self._add_image(path)
+                entry = self._add_image(path, series)
                 found[entry.id] = entry
             except ImageError as error:
                 failures.append(error)
@@ -222,8 +225,8 @@ class OpenProject:
             raise ImageError(f"{len(failures)} images could not be added; the first of them: {failures[0]}")
         return list(found.values())
 
-    def _add_image(self, path: Path) -> ImageEntry:
-        slide = images.read_slide(path)
+    def _add_image(self, path: Path, series: int | None) -> ImageEntry:
+        slide = images.read_slide(path, series)
         thumbnail = images.make_thumbnail(slide)
         with self._database.writing() as connection:
             known = connection.execute("SELECT coalesce(max(id), 0) FROM images").fetchone()[0]
@@ -276,6 +279,16 @@ class OpenProject:
                 images.note_place(connection, id, path, self.folder)
         return path
 
+    def slide(self, id: int) -> Slide:
+        """Open an image: its file, and of several pictures in it the one that was added.
+
+        Raises
+        ------
+        ImageError
+            It is gone, changed, or cannot be read any more.
+        """
+        return open_slide(self.locate(id), series_of(self.image(id).fingerprint))
+
     def relink(self, id: int, path: str | Path) -> ImageEntry:
         """Tell where an image is now: its file, or a folder in or below which it lies.
 
@@ -314,7 +327,7 @@ class OpenProject:
         pixels = images.read_thumbnail(path)
         if pixels is None:
             with suppress(ImageError):
-                pixels = images.make_thumbnail(open_slide(self.locate(id)))
+                pixels = images.make_thumbnail(self.slide(id))
                 if not self.read_only:
                     images.keep_thumbnail(path, pixels)
         return pixels

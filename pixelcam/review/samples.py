@@ -19,7 +19,7 @@ from pixelcam.export.atomic import write_bytes
 from pixelcam.review.locking import slug
 from pixelcam.review.project import Project
 from pixelcam.review.seedstore import image_part
-from pixelcam.slides import Slide, open_slide
+from pixelcam.slides import Slide
 
 if TYPE_CHECKING:
     from pixelcam.refine import SeedSamples
@@ -143,7 +143,7 @@ def gather_samples(
         if should_stop() is not Stop.NO:
             raise CancelledError
         try:
-            slide, state = open_slide(project.locate(id)), project.seed_state(id)
+            slide, state = project.slide(id), project.seed_state(id)
             found.images[id] = ImageSamples(state, make(slide, project.seeds(id)))
             keep_samples(project, id, model, found.images[id])
         except ImageError as error:  # gone, changed, or nothing that features can be had of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pixelcam.errors import ImageError
 from pixelcam.slides.photos import open_photo
-from pixelcam.slides.slide import LevelArray, Slide
+from pixelcam.slides.slide import LevelArray, Slide, picture_name
 from pixelcam.slides.tiffs import open_tiff
 
 READABLE = "PNG, JPEG, WebP, BMP, GIF, JPEG 2000, TIFF, OME-TIFF or SVS"
@@ -87,7 +87,7 @@ def _named(
     notes: list[str],
 ) -> Slide:
     """Return a slide whose name tells its picture where that is not the file's first choice."""
-    name = path.stem if series == default else f"{path.stem}.series{series}"
+    name = picture_name(path, None if series == default else series)
     return Slide(name, path, levels, mpp, series, count, series == default, tuple(notes))
 
 

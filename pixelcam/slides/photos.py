@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from pixelcam.errors import ImageError, PixelCAMError
+from pixelcam.errors import ImageError, PixelCAMError, SeveralPicturesError
 from pixelcam.limits import check_memory, file_bytes, webp_size
 from pixelcam.slides.pixels import cmyk_to_rgb, hides_all, on_white, to_uint8, white_of
 
@@ -289,7 +289,7 @@ def shown_size(path: Path) -> tuple[int, int]:
 def _choose_frame(image: Image.Image, path: Path, count: int, series: int | None) -> None:
     # The further pictures of a phone's JPEG (MPO) are previews and views of the first.
     if series is None and count > 1 and image.format != "MPO":
-        raise ImageError(
+        raise SeveralPicturesError(
             f"{path} is an animation of {count} pictures; choose one by its number, 1 to {count} (--series), "
             "or save the one that is meant as a PNG."
         )

@@ -177,6 +177,11 @@ def series_of(fingerprint: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def picture_name(path: Path, series: int | None) -> str:
+    """Return what a picture of a file is called: the stem, and its number where it is no first choice."""
+    return path.stem if series is None else f"{path.stem}.series{series}"
+
+
 def is_file_of(path: str | Path, fingerprint: str) -> bool:
     """Return whether a file is, byte for byte, the one that an image of this fingerprint is in.
 

@@ -17,7 +17,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from pixelcam.errors import ImageError
+from pixelcam.errors import ImageError, SeveralPicturesError
 from pixelcam.limits import check_memory, jpeg2000_size, jpeg_size, jpegxl_size, png_size, webp_size
 from pixelcam.slides.layout import GRAYS, Layout
 from pixelcam.slides.photos import check_series, upright
@@ -213,7 +213,7 @@ def _chosen(pictures: list[Picture], default: int, series: int | None, path: Pat
     largest = max(pictures, key=lambda one: one.size[0] * one.size[1]).series
     numbers = [number for number, one in enumerate(pictures, start=1) if one.series is largest]
     what = f"has {len(numbers)} channels" if largest.axes == "CYX" else f"is a stack of {len(numbers)} planes"
-    raise ImageError(
+    raise SeveralPicturesError(
         f"{path} {what}; choose one by its number, {numbers[0]} to {numbers[-1]} (--series), "
         "or save the one that is meant as one image."
     )
