@@ -25,9 +25,10 @@ def write_seeds(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     SeedsError
         The layer holds other labels, or is not two-dimensional.
     OutputError
-        The file cannot be written.
+        The file cannot be written, or another is in the way: never is one replaced that is not of this layer.
     """
-    from pixelcam.export import atomic_path
+    from pixelcam.export.arrays import save_arrays, save_png
+    from pixelcam.export.marks import replacing
 
     labels = np.asarray(data)
     if labels.ndim != 2:
@@ -39,12 +40,11 @@ def write_seeds(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
             "Seeds are 0 (unlabelled), 1 (background) and 2 (foreground), but this layer holds other labels; "
             "save it as plain labels instead."
         )
-    target = Path(path)
-    with atomic_path(target) as temporary:
+    target, values = Path(path), labels.astype(np.uint8)
+    mark = {"kind": "seed layer", "image": {"name": str(attributes.get("name", ""))}}
+    with replacing(target, mark) as temporary:
         if target.suffix.lower() == ".npz":
-            np.savez_compressed(temporary, labels=labels.astype(np.uint8))
+            save_arrays(temporary, {"labels": values}, mark)
         else:
-            from PIL import Image
-
-            Image.fromarray(labels.astype(np.uint8)).save(temporary, format="PNG")
+            save_png(temporary, values, mark)
     return [str(target)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,20 +78,25 @@ class ExportController:
             self.session.when_whole(record, begin)
 
     def _begin(self, record: ImageRecord | None, folder: Path, choices: ExportChoices) -> None:
-        left_out = list[str]()
+        left_out, notes = list[str](), list[str]()
         try:
-            steps = self._steps(record, folder, choices, left_out)
+            steps = self._steps(record, folder, choices, left_out, notes)
         except PixelCAMError as error:
             self._failed(error)
             return
         self.session.background.submit(
             lambda task: _write_all(steps, task),
-            done=partial(self._done, folder, left_out),
+            done=partial(self._done, folder, left_out, notes),
             failed=self._failed,
         )
 
     def _steps(
-        self, record: ImageRecord | None, folder: Path, choices: ExportChoices, left_out: list[str]
+        self,
+        record: ImageRecord | None,
+        folder: Path,
+        choices: ExportChoices,
+        left_out: list[str],
+        notes: list[str],
     ) -> list[Step]:
         """Return the writers, each with a copy of what it writes, so that painting may go on meanwhile."""
         keeper, steps = self.seeds.keeper, list[Step]()
@@ -109,13 +114,13 @@ class ExportController:
         elif choices.seeds:
             seeds = self.session.watch.seeds(record)
             if seeds is not None and seeds.any:
-                steps.append(seeds_step(record, seeds, folder, choices))
+                steps.append(seeds_step(record, seeds, folder, choices, notes))
             elif record.result is None:
                 raise PixelCAMError(
                     "There is nothing to export yet: localize the image or paint seeds first."
                 )
         if record.result is not None:
-            steps += _map_steps(record, folder, choices)
+            steps += _map_steps(record, folder, choices, notes)
         elif not steps:
             raise PixelCAMError("There is no map to export yet: press Localize first.")
         if not steps:
@@ -124,10 +129,12 @@ class ExportController:
             )
         return steps
 
-    def _done(self, folder: Path, left_out: list[str], paths: list[Path]) -> None:
+    def _done(self, folder: Path, left_out: list[str], notes: list[str], paths: list[Path]) -> None:
         self.running = False
         self.changed.emit()
         self.exported.emit(folder, paths)
+        for note in dict.fromkeys(notes):
+            self.session.notified.emit("warning", note, lambda: (self.session.record, self.running))
         if left_out:
             count = "1 image" if len(left_out) == 1 else f"{len(left_out)} images"
             text = f"The seeds of {count} were left out: {left_out[0]}"
@@ -144,8 +151,13 @@ class ExportController:
 Step = Callable[[], list[Path]]
 
 
-def seeds_step(record: ImageRecord, seeds: SeedMap, folder: Path, choices: ExportChoices) -> Step:
-    """Return the writer of a record's seeds; an image that is no file goes along, for the job needs it."""
+def seeds_step(
+    record: ImageRecord, seeds: SeedMap, folder: Path, choices: ExportChoices, notes: list[str] | None = None
+) -> Step:
+    """Return the writer of a record's seeds; an image that is no file goes along, for the job needs it.
+
+    A sentence joins the notes where the files have another name than the image.
+    """
     source = source_of(record.layer)
 
     def write() -> list[Path]:
@@ -153,11 +165,24 @@ def seeds_step(record: ImageRecord, seeds: SeedMap, folder: Path, choices: Expor
 
         slide = record.slide or slide_of(source)
         image = slide.read() if slide.path is None else None
-        return export_seeds(
-            folder, seeds.array(), seedfiles.make_sidecar(record, slide), choices.seeds, image
-        )
+        sidecar = seedfiles.make_sidecar(record, slide)
+        written = export_seeds(folder, seeds.array(), sidecar, choices.seeds, image)
+        _note_name(slide.name, written, [] if notes is None else notes)
+        return written
 
     return write
+
+
+def _note_name(name: str, written: list[Path], notes: list[str]) -> None:
+    """Note what files are called whose image's name was taken in their folder."""
+    from pixelcam.export import safe_stem
+
+    stem = safe_stem(name)
+    if written and not written[-1].name.startswith(f"{stem}."):
+        notes.append(
+            f"{written[-1].parent} holds other files called {stem}: these are called {written[-1].name} "
+            "and the like."
+        )
 
 
 def _kept_step(
@@ -171,22 +196,27 @@ def _kept_step(
     return write
 
 
-def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices) -> list[Step]:
-    from pixelcam import export
-
+def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices, notes: list[str]) -> list[Step]:
     assert record.result is not None
-    localization = record.result.localization
+    localization, source = record.result.localization, source_of(record.layer)
     threshold = localization.threshold if record.threshold is None else record.threshold
-    stem = export.safe_stem(localization.image_name)
+    formats = dict.fromkeys((*choices.map, *choices.regions))
+    if not formats and not choices.summary:
+        return []
 
-    def in_format(name: str) -> Step:
-        return lambda: export.export_result(folder, localization, [name], threshold)
+    def write() -> list[Path]:
+        from pixelcam.export import export_result
 
-    steps = [in_format(name) for name in (*choices.map, *choices.regions)]
-    if choices.summary:
-        path = folder / f"{stem}.json"
-        steps.append(lambda: [export.write_summary(path, localization, f"{stem}.fg.ome.tif", threshold)])
-    return steps
+        found = localization
+        if not found.fingerprint:  # as of a map that a project has kept: files must know their image again
+            slide = record.slide or slide_of(source)
+            file = "" if slide.path is None else slide.path.name
+            found = replace(found, fingerprint=slide.fingerprint, image_file=file)
+        written = export_result(folder, found, formats, threshold, summary=choices.summary)
+        _note_name(found.image_name, written, notes)
+        return written
+
+    return [write]
 
 
 def _write_all(steps: list[Step], task: Task) -> list[Path]:

@@ -20,6 +20,7 @@ from pixelcam.export.maps import write_foreground, write_map_png
 from pixelcam.export.marks import replace_text
 from pixelcam.export.naming import Places, result_places, seed_mark, seed_stem
 from pixelcam.export.ngff import write_map_zarr, write_seeds_zarr
+from pixelcam.export.results import write_summary
 from pixelcam.export.seeds import FORMATS, complete_sidecar, write_seeds
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def export_result(
     stem: str | None = None,
     places: Places | None = None,
     of: object = None,
+    summary: bool = False,
 ) -> list[Path]:
     """Write a localization in some formats.
 
@@ -97,10 +99,13 @@ def export_result(
         Names that were given before, where many images are exported, and what tells this image from a copy
         among them.
 
+    summary
+        Whether the summary, ``<stem>.json``, goes along.
+
     Returns
     -------
     list[Path]
-        The files, in the order of the formats.
+        The files, in the order of the formats, the summary last.
 
     Raises
     ------
@@ -115,6 +120,7 @@ def export_result(
         if name not in RESULT_WRITERS:
             raise ConfigError(f"Results cannot be written as {name}; choose {_listed(RESULT_FORMATS)}.")
     endings = [ending for name in formats for ending, _ in RESULT_WRITERS[name]]
+    endings += [".json"] if summary else []
     candidates = result_places(localization, stem)
     stem = (places or Places()).stem(Path(folder), candidates, endings, about_map(localization, chosen), of)
     written = []
@@ -123,6 +129,9 @@ def export_result(
             path = Path(folder) / f"{stem}{ending}"
             write(path, localization, chosen)
             written.append(path)
+    if summary:
+        path = Path(folder) / f"{stem}.json"
+        written.append(write_summary(path, localization, f"{stem}.fg.ome.tif", chosen))
     return written
 
 

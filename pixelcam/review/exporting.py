@@ -167,7 +167,7 @@ def export_seeds_of(
     OutputError
         A file cannot be written.
     """
-    done = Exported()
+    done, places = Exported(), Places()
     for entry in map(project.image, ids):
         if _is_due(entry, project.reviewer, Path(out)):
             try:
@@ -175,7 +175,7 @@ def export_seeds_of(
             except ImageError as error:
                 done.left_out.append(str(error))
             else:
-                done.paths += export_seeds(out, project.seeds(entry.id), sidecar, formats)
+                done.paths += export_seeds(out, project.seeds(entry.id), sidecar, formats, places=places)
     return done
 
 

@@ -147,3 +147,36 @@ def test_of_a_project_with_no_image_open_the_seeds_are_exported_without_those_of
     assert names == ["image-2.seeds.json", "image-2.seeds.png"]
     assert seeded.said[-1][0] == "warning"
     assert "The seeds of 1 image were left out" in seeded.said[-1][1]
+
+
+def test_a_persons_own_files_stay_and_the_other_name_is_said(bench, tmp_path):
+    bench.localize.run()
+    bench.seeds.propose()
+    own = {name: f"my own {name}" for name in ("tissue.geojson", "tissue.seeds.png")}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+    for _ in range(2):  # again, over its own
+        names = run(bench, tmp_path)
+        assert {name: (tmp_path / name).read_text() for name in own} == own
+        assert not set(own) & set(names)
+        assert len({name.split(".")[0] for name in names}) <= 2
+        assert [text for level, text in bench.said if "holds other files called tissue" in text]
+    assert len(list(tmp_path.iterdir())) == len(own) + len(names)
+
+
+def test_two_images_of_one_name_exported_one_after_the_other_are_kept_apart(bench, tmp_path):
+    bench.localize.run()
+    bench.seeds.propose()
+    first = run(bench, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in first}
+    layer = bench.viewer.add_image(
+        np.ascontiguousarray(bench.record.layer.data[::-1]), name="tissue", rgb=True
+    )
+    bench.session.choose_image(layer)
+    bench.localize.run()
+    bench.seeds.propose()
+    second = run(bench, tmp_path)
+    assert second
+    assert not set(first) & set(second)
+    assert {name: (tmp_path / name).read_bytes() for name in first} == before
+    assert len(read_seeds(tmp_path)) == 2

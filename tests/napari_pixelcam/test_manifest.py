@@ -95,7 +95,7 @@ def test_the_writer_saves_seeds_and_refuses_other_labels(plugin, tmp_path):
     from napari.components import ViewerModel
     from PIL import Image
 
-    from pixelcam.errors import SeedsError
+    from pixelcam.errors import OutputError, SeedsError
 
     labels = np.zeros((20, 30), np.uint8)
     labels[3:6, 4:9] = 2
@@ -106,6 +106,13 @@ def test_the_writer_saves_seeds_and_refuses_other_labels(plugin, tmp_path):
     np.testing.assert_array_equal(np.array(Image.open(path)), labels)
     layer.save(str(tmp_path / "mine.npz"), plugin="napari-pixelcam")
     np.testing.assert_array_equal(np.load(tmp_path / "mine.npz")["labels"], labels)
+    layer.save(str(path), plugin="napari-pixelcam")  # over its own
+    (tmp_path / "drawn.png").write_bytes(b"a picture of mine")
+    for taken in (tmp_path / "drawn.png", path):
+        layer.name = "other seeds"
+        with pytest.raises(OutputError, match="move it away"):
+            layer.save(str(taken), plugin="napari-pixelcam")
+    assert (tmp_path / "drawn.png").read_bytes() == b"a picture of mine"
     layer.data = labels * 4
     with pytest.raises(SeedsError, match="holds other labels"):
         layer.save(str(tmp_path / "other.png"), plugin="napari-pixelcam")
