@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+import lzma
 import math
+import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -33,6 +38,9 @@ _LIMITS = (
 )
 _JSON_COST = 16  # bytes of Python objects a byte of JSON, of a list of one-digit numbers
 _YAML_MOST = 1_000_000
+_SLACK = 1_000_000  # bytes by which a packed piece may exceed what it should be
+_DEFLATE_MOST = 1032  # https://zlib.net/zlib_tech.html, "Maximum Compression Factor"
+_ZSTD_MOST = 33_000  # a block of 128 KB of one value takes 4 bytes
 
 
 def free_memory() -> int:
@@ -195,15 +203,15 @@ def read_npz(path: Path, name: str, error: type[PixelCAMError], advice: str) -> 
         return np.asarray(arrays[name])
 
 
-def check_zarr(array: Any, subject: str, error: type[PixelCAMError], advice: str, copies: float = 2) -> None:
-    """Refuse a zarr array that is too large to be read whole, or whose chunks are.
+def check_zarr(array: Any, folder: Path, error: type[PixelCAMError], advice: str, copies: float = 2) -> None:
+    """Refuse a zarr array that is too large to be read whole, or whose chunks are, before any is decoded.
 
     Parameters
     ----------
     array
-        The open `zarr.Array`; no chunk of it has been read.
-    subject
-        What to call it.
+        The open `zarr.Array`.
+    folder
+        Where it lies.
     error
         What to raise.
     advice
@@ -214,16 +222,67 @@ def check_zarr(array: Any, subject: str, error: type[PixelCAMError], advice: str
     Raises
     ------
     PixelCAMError
-        Of the type `error`.
+        Of the type `error`: the array or a chunk of it does not fit into memory, or a file of it unpacks to
+        more than a chunk holds.
     """
     shape, itemsize = array.shape, max(4, np.dtype(array.dtype).itemsize)
     pieces = [array.chunks, *([array.shards] if getattr(array, "shards", None) else [])]
     chunk = max(math.prod(int(side) for side in piece) for piece in pieces)
     whole = math.prod(int(side) for side in shape)
-    check_memory(whole * itemsize * copies, f"{subject} has {_sides(shape)} values", advice, error)
-    check_memory(
-        chunk * itemsize * 2, f"{subject} is stored in pieces of {_sides(pieces[-1])}", advice, error
-    )
+    check_memory(whole * itemsize * copies, f"{folder} has {_sides(shape)} values", advice, error)
+    check_memory(chunk * itemsize * 2, f"{folder} is stored in pieces of {_sides(pieces[-1])}", advice, error)
+    expected = chunk * np.dtype(array.dtype).itemsize
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if _unpacks_to_more(Path(parent, name), 2 * expected + _SLACK):
+                raise error(f"{folder} holds a piece that unpacks to more than it should; {advice}.")
+
+
+def _unpacks_to_more(path: Path, expected: int) -> bool:
+    """Tell whether a file is packed by a codec of zarr's, and is more than so many bytes out of it."""
+    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError), path.open("rb") as file:
+        start = file.read(32)
+        size = path.stat().st_size
+        if start.startswith(b"\x28\xb5\x2f\xfd"):
+            return _zstd_size(start, size) > expected
+        if len(start) >= 16 and int.from_bytes(start[12:16], "little") == size:  # blosc, which has no mark
+            return int.from_bytes(start[4:8], "little") > expected
+        file.seek(0)
+        zlib_header = start[:1] == b"\x78" and int.from_bytes(start[:2], "big") % 31 == 0
+        if zlib_header or start.startswith(b"\x1f\x8b"):
+            return size * _DEFLATE_MOST > expected and _inflates(file, expected)
+        if start.startswith(b"BZh"):
+            return len(bz2.BZ2File(file).read(expected + 1)) > expected
+        if start.startswith((b"\xfd7zXZ", b"\x5d\0\0")):
+            return len(lzma.LZMAFile(file).read(expected + 1)) > expected
+        # LZ4, as numcodecs writes it, begins with its size; what is plain is as large as it is.
+        return size <= 4 * expected and expected < int.from_bytes(start[:4], "little") <= 256 * size
+    return False
+
+
+def _zstd_size(start: bytes, size: int) -> int:
+    """Return the bytes that a Zstandard frame says it holds; the most that it may where it does not say.
+
+    Format: https://www.rfc-editor.org/rfc/rfc8878, section 3.1.1.1.
+    """
+    said = start[4]
+    width, single = (0, 2, 4, 8)[said >> 6], bool(said & 0x20)
+    if width == 0:
+        width = int(single)
+    place = 5 + (0 if single else 1) + (0, 1, 2, 4)[said & 3]
+    if width == 0:
+        return size * _ZSTD_MOST
+    return int.from_bytes(start[place : place + width], "little") + (256 if width == 2 else 0)
+
+
+def _inflates(file: BinaryIO, most: int) -> bool:
+    """Tell whether a zlib or gzip stream holds more than so many bytes, without keeping them."""
+    packer, done = zlib.decompressobj(wbits=47), 0
+    while not packer.eof and (data := packer.unconsumed_tail or file.read(1 << 16)):
+        done += len(packer.decompress(data, 1 << 20))
+        if done > most:
+            return True
+    return False
 
 
 def _sides(shape: Sequence[int]) -> str:

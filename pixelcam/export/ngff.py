@@ -143,9 +143,9 @@ def read_label_zarr(path: str | Path) -> tuple[_Values, str]:
         attributes: dict[str, Any] = dict(group.attrs)
         described = attributes.get("ome", attributes)["multiscales"][0]
         name = described["datasets"][0]["path"]
-        inside(path, name, error=SeedsError, source=Path(path) / MARKER)
+        place = inside(path, name, error=SeedsError, source=Path(path) / MARKER)
         array: Any = group[name]
-        check_zarr(array, str(path), SeedsError, "export the labels at a coarser level of the image")
+        check_zarr(array, place, SeedsError, "export the labels at a coarser level of the image")
         values = np.asarray(array)
         if values.ndim != 2:
             raise ValueError("labels have two axes")

@@ -103,7 +103,7 @@ class SeedPicture:
         if self._array is None:
             refuse_links_below(self.path, ProjectError)
             array: Any = zarr.open_array(self.path, mode="r+", zarr_format=3)
-            check_zarr(array, str(self.path), ProjectError, "paint it anew")
+            check_zarr(array, self.path, ProjectError, "paint it anew")
             if array.shape != self.shape or array.dtype != np.uint8:
                 raise ValueError("an array of another image")
             self._array = array
@@ -136,7 +136,7 @@ def read_map(path: Path) -> NDArray[np.float32] | None:
     try:
         refuse_links_below(path, ProjectError)
         array: Any = zarr.open_array(path, mode="r", zarr_format=3)
-        check_zarr(array, str(path), ProjectError, "localize the image again")
+        check_zarr(array, path, ProjectError, "localize the image again")
         values = np.asarray(array[...], np.float32)
     except Exception:  # as above
         return None

@@ -201,7 +201,7 @@ def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[
     for path in sorted(folder.glob("images/*/seeds-*.zarr")):
         with suppress(Exception):  # whatever the decoders stumble over: the journal has to do
             array: Any = zarr.open_array(path, mode="r", zarr_format=3)
-            check_zarr(array, str(path), ProjectError, "it is left out")
+            check_zarr(array, path, ProjectError, "it is left out")
             said: Any = array.attrs["pixelcam"]
             _insert(target, "reviewers", {"id": int(said["number"]), "name": str(said["reviewer"])})
             arrays[int(path.parent.name), int(said["number"])] = np.asarray(array[...], np.uint8)
