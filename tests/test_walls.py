@@ -189,3 +189,207 @@ def test_an_extra_is_reached_for_only_when_it_is_needed(name):
 def test_the_top_level_manifest_leads_to_the_plugins_own():
     link = ROOT / "napari.yaml"
     assert link.read_bytes() == (ROOT / "napari_pixelcam" / "napari.yaml").read_bytes()
+
+
+# Names out of files.
+
+TOLD_FIELDS = {"file", "relative_path", "mask", "ignore"}
+"""Attributes of our dataclasses that hold names as a file gave them."""
+READING = {
+    "DictReader", "execute", "fetchall", "fetchone", "loads", "metadata", "parse_json", "parse_yaml",
+    "read_fold", "read_json", "read_rows", "read_table", "reader", "safe_load",
+}  # fmt: skip
+"""What gives the content of a file or of a database."""
+PROVED = {"inside", "own", "image_part", "image_folder", "safe_stem", "slug", "is_made"}
+"""What proves a name, or makes one of its own of it."""
+BY_HAND = {
+    # An image is where its project or sidecar says, anywhere: it is only read, and known by its bytes.
+    "pixelcam/review/images.py": {"folder / row['relative_path']", "Path(parent) / name"},
+    "pixelcam/export/seeds.py": {
+        "folder / image.relative_path",
+        # Stems of `free_stem`.
+        "folder / f'{stem}.image.png'",
+        "folder / f'{stem}{_SIDECAR}'",
+        "folder / f'{stem}{ending}'",
+    },
+    "pixelcam/review/opened.py": {"Path(path).parent / self.image(id).path.name"},
+}
+"""Joins that were looked at."""
+LISTED = {"pixelcam/datasets/folder.py"}
+"""Where all names are those of a folder's listing."""
+
+
+def told(node: ast.AST, names: set[str]) -> bool:
+    """Return whether an expression holds something that a file said: by key, by field, or in a variable."""
+    if isinstance(node, ast.Call) and called(node) in PROVED:
+        return False
+    if isinstance(node, ast.Subscript) and isinstance(getattr(node.slice, "value", None), str):
+        return True
+    if isinstance(node, ast.Attribute) and node.attr in TOLD_FIELDS:
+        return True
+    if (isinstance(node, ast.Call) and called(node) in READING) or (
+        isinstance(node, ast.Name) and node.id in names
+    ):
+        return True
+    return any(told(child, names) for child in ast.iter_child_nodes(node))
+
+
+def told_names(function: ast.AST) -> set[str]:
+    """Return the variables of a function that hold something that a file said."""
+    names: set[str] = set()
+    for _ in range(3):  # from one variable to the next
+        for node in ast.walk(function):
+            places: list[ast.AST] = []
+            if isinstance(node, ast.Assign) and told(node.value, names):
+                places = list(node.targets)
+            elif (
+                isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value and told(node.value, names)
+            ) or (isinstance(node, ast.For | ast.comprehension) and told(node.iter, names)):
+                places = [node.target]
+            names |= {name.id for place in places for name in ast.walk(place) if isinstance(name, ast.Name)}
+    return names
+
+
+def is_number(node: ast.AST) -> bool:
+    """Return whether what is divided, or what by, is surely a number."""
+    if isinstance(node, ast.BinOp):
+        return not isinstance(node.op, ast.Div) or is_number(node.left) or is_number(node.right)
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return node.slice.value in ("height", "width")
+    return (isinstance(node, ast.Constant) and isinstance(node.value, int | float)) or (
+        isinstance(node, ast.Attribute) and node.attr in ("pi", "width", "height")
+    )
+
+
+def joined_by_hand(tree: ast.AST) -> list[str]:
+    """Return the expressions that join to a path what a file said, without proving where it leads."""
+    found = set()
+    for function in [tree, *(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))]:
+        names = told_names(function)
+        for node in ast.walk(function):
+            parts: list[ast.expr] = []
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and not is_number(node):
+                parts = [node.right]
+            elif isinstance(node, ast.Call) and called(node) in (
+                "joinpath",
+                "with_name",
+                "with_stem",
+                "join",
+            ):
+                owner = getattr(node.func, "value", None)
+                parts = [] if isinstance(owner, ast.Constant) else node.args  # ", ".join(...) joins text
+            elif isinstance(node, ast.Call) and called(node) in ("Path", "PurePath") and len(node.args) > 1:
+                parts = node.args[1:]
+            if any(told(part, names) for part in parts):
+                found.add(ast.unparse(node))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", [*CORE, *PLUGIN], ids=relative)
+def test_nobody_joins_a_name_out_of_a_file_by_hand(path):
+    """`pixelcam.files.inside` does, and proves that it lies inside; or `own`, for what we make ourselves."""
+    if relative(path) not in LISTED:
+        found = set(joined_by_hand(ast.parse(path.read_text(encoding="utf-8"))))
+        assert found - BY_HAND.get(relative(path), set()) == set()
+
+
+def test_what_may_be_joined_by_hand_is_still_there():
+    for name, expressions in BY_HAND.items():
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        assert expressions <= set(joined_by_hand(tree)), name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "folder / row['map']",
+        "folder / 'images' / values['fg']['file']",
+        "folder / f\"{row['map']}.zarr\"",
+        "folder / Path(sidecar.file).name",
+        "path.with_name(sidecar.file)",
+        "folder.joinpath(image.relative_path)",
+        "os.path.join(folder, row['map'])",
+        "Path(folder, row['map'])",
+        "def f():\n    name = latest['map']\n    return place / name",
+        "def f():\n    values = parse_json(text)\n    name = values.get('file')\n    return place / name",
+        "def f():\n    for row in read_rows(path, 2):\n        yield root / row[0]",
+        "def f():\n    for (name,) in connection.execute('SELECT map FROM l'):\n        yield place / name",
+        "def f():\n    return [root / row[0] for row in csv.reader(lines)]",
+        "def f():\n    if (name := row['map']):\n        return place / name",
+    ],
+)
+def test_a_join_by_hand_is_seen(source):
+    assert joined_by_hand(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "inside(folder, row['map'])",
+        "folder / safe_stem(row['name'])",
+        "folder / 'images'",
+        "', '.join(values['names'])",
+        "2 * row['height'] / shape[0]",
+        "def f(name):\n    return folder / name",
+    ],
+)
+def test_what_is_proved_is_no_join_by_hand(source):
+    assert joined_by_hand(ast.parse(source)) == []
+
+
+# Formats.
+
+UNGUARDED = {
+    "safe_load": set(),
+    "imread": set(),
+    "open_array": {"pixelcam/review/arrays.py", "pixelcam/review/rescuing.py"},
+    "open_group": {"pixelcam/export/ngff.py"},
+}
+"""Readers that guess, or that read whatever they are given, and where they are called after a look."""
+
+
+def guesses(tree: ast.AST, name: str = "") -> list[int]:
+    """Return the lines that open a file without saying which formats it may have, or without any limit."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        named = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+        what = called(node)
+        if (
+            (owner in ("Image", "PIL") and what == "open" and "formats" not in named)
+            or (owner == "Image" and what in ("init", "preinit") and name != "pixelcam/slides/photos.py")
+            or (what == "TiffFile" and named.get("_multifile") is not False)
+            or (owner == "yaml" and what in ("load", "full_load", "unsafe_load", "load_all"))
+            or (owner in ("np", "numpy") and what in ("load", "loadtxt", "genfromtxt", "fromfile"))
+            or (what in UNGUARDED and name not in UNGUARDED[what])
+        ) and name != "pixelcam/limits.py":
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", [*CORE, *PLUGIN], ids=relative)
+def test_no_opening_is_left_to_guess(path):
+    """Pillow starts Ghostscript for an EPS, whatever its name; tifffile opens what OME metadata name."""
+    assert guesses(ast.parse(path.read_text(encoding="utf-8")), relative(path)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Image.open(path)",
+        "with Image.open(io.BytesIO(data)) as image: pass",
+        "tifffile.TiffFile(path)",
+        "tifffile.TiffFile(path, _multifile=True)",
+        "tifffile.imread(path)",
+        "skimage.io.imread(path)",
+        "np.load(path)",
+        "yaml.safe_load(text)",
+        "yaml.load(text, Loader=yaml.SafeLoader)",
+        "zarr.open_array(path)",
+    ],
+)
+def test_a_guess_is_seen(source):
+    assert guesses(ast.parse(source)) == [1]
+    assert guesses(ast.parse("Image.open(path, formats=['PNG'])\nTiffFile(path, _multifile=False)")) == []

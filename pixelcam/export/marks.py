@@ -261,7 +261,7 @@ def _of_html(path: Path) -> Mark | None:
 def _of_tiff(path: Path) -> Mark | None:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path, _multifile=False) as file:
         return _in_text(html.unescape(file.pages.first.description[:_HEAD]))
 
 
