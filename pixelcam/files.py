@@ -15,6 +15,8 @@ from pixelcam.errors import PixelCAMError
 
 _MOST_SHOWN = 80
 """Characters of a foreign name that a message repeats."""
+_LONGEST, _LONGEST_WAY = 255, 3000
+"""Bytes of a file's name, and of names of folders and files in a row, that the usual systems allow."""
 
 
 def inside(
@@ -48,7 +50,7 @@ def inside(
     ------
     PixelCAMError
         Of the type `error`: a part is no text, empty, absolute, has ``..``, a backslash, a drive or a zero
-        byte; or the place lies outside, or at, the folder.
+        byte, or is longer than any file's name; or the place lies outside, or at, the folder.
 
     Examples
     --------
@@ -169,6 +171,8 @@ def _pieces(name: object, folder: Path, error: type[PixelCAMError], source: str 
     pieces = [piece for piece in name.split("/") if piece not in ("", ".")]
     if not pieces:
         raise _refusal(name, folder, error, source)
+    if max(len(os.fsencode(piece)) for piece in pieces) > _LONGEST or len(os.fsencode(name)) > _LONGEST_WAY:
+        raise error(f"The name {_shown(name, source)} is longer than any file can have; correct it.")
     return pieces
 
 
@@ -181,6 +185,11 @@ def _is_encodable(name: str) -> bool:
 
 
 def _refusal(name: str, folder: Path, error: type[PixelCAMError], source: str | Path) -> PixelCAMError:
+    shown = _shown(name, source)
+    return error(f"The name {shown} leads out of {folder}; give one that lies in that folder.")
+
+
+def _shown(name: str, source: str | Path) -> str:
+    """Return a foreign name for a message, with the file that gave it."""
     shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}..."
-    given = f" in {source}" if str(source) else ""
-    return error(f"The name {shown!r}{given} leads out of {folder}; give one that lies in that folder.")
+    return f"{shown!r} in {source}" if str(source) else repr(shown)

@@ -15,7 +15,7 @@ from pixelcam.cli.failures import describe
 from pixelcam.cli.formats import Format
 from pixelcam.cli.inputs import Input, gather_inputs
 from pixelcam.cli.outputs import prepare_folder
-from pixelcam.errors import CancelledError, PixelCAMError
+from pixelcam.errors import CancelledError, OutputError, PixelCAMError
 from pixelcam.events import Event
 from pixelcam.limits import parse_json
 
@@ -119,7 +119,10 @@ def _export(
         sink(Event("warning", message=f"{given.path}: files called {others}; its own are called {stem}."))
     if chosen.formats:
         export_result(folder, found, chosen.formats, chosen.threshold, stem, chosen.places, path)
-    summary: dict[str, Any] = parse_json(files["summary"].read_text(encoding="utf-8"))
+    try:
+        summary: dict[str, Any] = parse_json(files["summary"].read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"{files['summary']} was written, but cannot be read: {error.strerror}.") from error
     return summary
 
 

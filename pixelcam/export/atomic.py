@@ -235,6 +235,7 @@ def _rename(staged: Sequence[_Staged]) -> None:
             with suppress(OSError):
                 if os.path.lexists(each.old):
                     os.replace(each.old, each.path)  # noqa: PTH105 - not what has just failed
+                    _remove(each.old)  # of two names of one file, that has removed none
                 elif not os.path.lexists(each.temporary):
                     each.path.unlink()
         raise

@@ -67,6 +67,13 @@ def test_a_very_long_name_is_not_repeated_whole(tmp_path):
     assert len(str(raised.value)) < 500 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "ä" * 128, "a/" + "x" * 400 + ".png", "a/" * 2000 + "b"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
+    with pytest.raises(DatasetError, match=r"in fold\.txt is longer than any file can have"):
+        inside(tmp_path, name, error=DatasetError, source="fold.txt")
+    assert inside(tmp_path, "a/" + "x" * 255).name == "x" * 255
+
+
 def test_half_a_surrogate_is_refused(tmp_path):
     with pytest.raises(PixelCAMError):
         inside(tmp_path, "\ud800.png")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.reliability import day, decay, deeds, mutants, power, saves
+from tests.reliability import day, decay, deeds, hostile, mutants, power, saves
 from tests.reliability.server import Server
 from tests.reliability.tally import Tally
 
@@ -35,6 +37,8 @@ class Budget:
         Places of a project's files.
     trials
         Trials of mutants; a trial holds between one and fifteen.
+    hostile
+        Hostile files, of those that `hostile` makes.
     together
         Seconds that two reviewers write and one reads.
     images
@@ -49,6 +53,7 @@ class Budget:
     cuts_of_a_deed: int
     rot: int
     trials: int
+    hostile: int
     together: float
     images: tuple[int, int]
 
@@ -56,11 +61,11 @@ class Budget:
 SHORT = Budget(
     lives=4, failures=6, kills=4, deeds=("localize --out", "a stroke", "models add"), cuts=2,
     cuts_of_a_deed=1,
-    rot=24, trials=60, together=4, images=(15, 0),
+    rot=24, trials=60, hostile=0, together=4, images=(15, 0),
 )  # fmt: skip
 LONG = Budget(
     lives=430, failures=100, kills=40, deeds=(), cuts=100, cuts_of_a_deed=3,
-    rot=630, trials=5000, together=600, images=(500, 500),
+    rot=630, trials=5000, hostile=len(hostile.HOSTILE), together=600, images=(500, 500),
 )  # fmt: skip
 
 
@@ -231,7 +236,54 @@ def _day(budget: Budget) -> _Pieces:
 
 
 def _hostile(budget: Budget) -> _Pieces:
-    yield from ()
+    names = list(hostile.HOSTILE)
+    for begin in range(0, budget.hostile, 50):
+
+        def run(place: Place, begin: int = begin) -> Tally:
+            tally = Tally()
+            for name in names[begin : min(begin + 50, budget.hostile)]:
+                _read_hostile(place, name, tally)
+            return tally
+
+        yield f"{begin:03d}", run
+
+
+def _read_hostile(place: Place, name: str, tally: Tally) -> None:
+    """Make and read one hostile file in a process of its own, and note what it took."""
+    folder = place.quick("hostile")
+    ended = place.trials.run("tests.reliability.pieces:read_hostile", 600, name=name, folder=str(folder))
+    shutil.rmtree(folder)
+    tally.add("files")
+    if ended.code != 0 or not ended.out.strip():
+        tally.find("raw", f"{name}: ended by {ended.code}", ended.err[-3000:])
+        return
+    found = json.loads(ended.out.splitlines()[-1])
+    if "raw" in found:
+        tally.find("raw", f"{name}: {str(found['raw']).strip().splitlines()[-1][:150]}", found)
+    elif not found["said"] and not hostile.HOSTILE[name].accepted:
+        tally.find("broken", f"{name}: read without a word", found)
+    if found.get("gigabytes", 0) * 1e9 > mutants.MEMORY:
+        tally.find("memory", name, found)
+    if found["processor"] > mutants.SECONDS:
+        tally.find("hang", name, found)
+
+
+def read_hostile(name: str, folder: str) -> None:
+    """Make and read one hostile file, and print what that took as JSON; in a child of the server."""
+    place = Path(folder) / "trial"
+    place.mkdir()
+    made = hostile._forked(lambda: {"path": str(hostile.HOSTILE[name].make(place))})
+    if "path" not in made:
+        print(json.dumps({"raw": f"not made: {made}", "processor": 0}))
+        return
+    before = _used()
+    found = hostile._forked(lambda: hostile.read(name, Path(str(made["path"]))))
+    print(json.dumps({**found, "processor": _used() - before}))
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _not_here(what: str) -> Tally:

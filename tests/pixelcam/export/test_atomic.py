@@ -219,6 +219,29 @@ def test_a_device_is_never_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_a_rename_that_fails_leaves_no_second_name_of_the_old_file(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        path.write_text("old")
+    real = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: real(self, to) if Path(to).name != "a" else _refuse(to)
+    )
+
+    def write_both():
+        with atomic_paths(*paths) as temporaries:
+            for temporary in temporaries:
+                temporary.write_text("new")
+
+    with pytest.raises(OutputError, match="disk is full"):
+        write_both()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
+
+
+def _refuse(path):
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
 def test_where_one_of_several_cannot_be_renamed_all_old_ones_stay(tmp_path):
     """The third of four names becomes a folder after the others are staged, as another program might do."""
     paths = [tmp_path / name for name in ("a", "b", "c", "d")]
