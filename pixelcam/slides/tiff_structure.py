@@ -26,6 +26,9 @@ _TYPE_SIZES = {
 }
 _OFFSET_TYPES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _SUBIFDS = 330
+_SIZES = frozenset({256, 257, 277, 278, 322, 323, 32997, 32998})
+"""Width, length, samples, rows of a strip, sides of a tile, depths: below 0, pages are counted for ever."""
+_SIGNED = frozenset({6, 8, 9, 17})
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ _BIG = _Flavour(first=8, count="Q", tag="HHQ8s", offset="Q", inline=8)
 
 
 def is_complete(file: BinaryIO, size: int) -> bool:
-    """Tell whether every page and every tag's value lies within the file.
+    """Tell whether every page and every tag's value lies within the file, and no size can be below 0.
 
     Readers forgive what lies beyond the end, and then give fewer levels, or pixels under wrong settings.
     The pixels themselves are not looked at. Format: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
@@ -116,6 +119,8 @@ def _walk(file: BinaryIO, size: int) -> bool:
             extent = _TYPE_SIZES.get(kind, 0) * number
             (place,) = struct.unpack(order + flavour.offset, value)
             if extent > flavour.inline and place + extent > size:
+                return False
+            if code in _SIZES and kind in _SIGNED:
                 return False
             if code == _SUBIFDS and kind in _OFFSET_TYPES:
                 at = place if extent > flavour.inline else position + index * length + length - flavour.inline

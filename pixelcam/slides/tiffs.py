@@ -155,6 +155,11 @@ def opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Callable[[], ob
     close = weakref.finalize(tiff, lambda handle: handle.close(), tiff.filehandle)
     try:
         with worded(path):
+            # NDPI stretches classic TIFF past 4 GB in a way of its own.
+            if not tiff.is_ndpi:
+                with path.open("rb") as file:
+                    if not is_complete(file, tiff.filehandle.size):
+                        raise ImageError(damaged(path))
             _refuse_entities(tiff, path)
         yield tiff, close
     except BaseException:
@@ -431,11 +436,6 @@ def check_complete(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, pat
     """Refuse a file that ends before its pages or pixels do; decoders would give fewer levels, or gray."""
     _check_sizes(series, path)
     size = tiff.filehandle.size
-    # NDPI stretches classic TIFF past 4 GB in a way of its own.
-    if not tiff.is_ndpi:
-        with path.open("rb") as file:
-            if not is_complete(file, size):
-                raise ImageError(damaged(path))
     for page in tiff.pages:
         _check_ends(page, size, path)
     for level in series.levels:

@@ -91,6 +91,19 @@ def test_tags_that_contradict_each_other_or_mean_nothing_are_one_sentence(tissue
     assert refusal(overwritten(write(tissue, photometric="rgb"), name, value))
 
 
+@pytest.mark.parametrize("code", [256, 257, 277])
+@pytest.mark.parametrize("kind", [8, 9])
+def test_sizes_below_0_are_refused_at_once(tissue, write, code, kind):
+    path = write(tissue[..., 0] if code != 277 else tissue)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[code].offset
+    data = bytearray(path.read_bytes())
+    data[place + 2 : place + 4] = kind.to_bytes(2, "little")
+    data[place + 8 : place + 12] = b"\xff" * 4
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
 def test_nan_in_a_lazy_level_is_refused_where_it_is_read(tmp_path):
     pixels = np.zeros((128, 128, 3), np.float32)
     pixels[100, 100] = np.nan
