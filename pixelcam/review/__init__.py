@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pixelcam.review.opened import is_project
     from pixelcam.review.project import Project
     from pixelcam.review.rescuing import RescueReport, rescue
+    from pixelcam.review.summary import Summary, summarize
 
 __all__ = [
     "DATABASE",
@@ -29,6 +30,7 @@ __all__ = [
     "ProjectEvent",
     "RescueReport",
     "Save",
+    "Summary",
     "UsedModel",
     "UsedRun",
     "agreements",
@@ -36,6 +38,7 @@ __all__ = [
     "is_project",
     "merge",
     "rescue",
+    "summarize",
 ]
 
 _HOMES = {
@@ -48,6 +51,7 @@ _HOMES = {
     "opened": ("is_project",),
     "project": ("Project",),
     "rescuing": ("RescueReport", "rescue"),
+    "summary": ("Summary", "summarize"),
 }
 
 
