@@ -28,6 +28,7 @@ class _Pending:
     prepare: Callable[[], Save]
     first: float
     last: float
+    after: Hashable = None
     not_before: float = 0.0
 
 
@@ -53,7 +54,7 @@ class Autosaver:
         self._running: tuple[Hashable, _Pending, Future[str | None]] | None = None
         self._pool = ThreadPoolExecutor(1, "pixelcam-autosave")
 
-    def mark(self, key: Hashable, prepare: Callable[[], Save]) -> None:
+    def mark(self, key: Hashable, prepare: Callable[[], Save], after: Hashable = None) -> None:
         """Note a change.
 
         Parameters
@@ -63,13 +64,15 @@ class Autosaver:
         prepare
             Called on the interface's thread when the save begins: takes a copy of the state, and returns the
             function that writes it, which runs in another thread.
+        after
+            Another key that is to be on disk first.
         """
         now = self._clock()
         pending = self._pending.get(key)
         if pending is None:
-            self._pending[key] = _Pending(prepare, now, now)
+            self._pending[key] = _Pending(prepare, now, now, after)
         else:
-            pending.prepare, pending.last = prepare, now
+            pending.prepare, pending.last, pending.after = prepare, now, after
 
     def is_clean(self, key: Hashable) -> bool:
         """Return whether everything marked for the key is on disk."""
@@ -85,7 +88,7 @@ class Autosaver:
         now = self._clock()
         for key, pending in list(self._pending.items()):
             due = now - pending.last >= QUIET or now - pending.first >= LONGEST
-            if due and now >= pending.not_before:
+            if due and now >= pending.not_before and pending.after not in self._pending:
                 self._begin(key, pending)
                 return
 
@@ -94,7 +97,7 @@ class Autosaver:
         if self._running is not None:
             self._running[2].exception()
             self._settle()
-        for key, pending in list(self._pending.items()):
+        for key, pending in sorted(self._pending.items(), key=lambda item: item[1].after is not None):
             self._begin(key, pending)
             if self._running is not None:
                 self._running[2].exception()

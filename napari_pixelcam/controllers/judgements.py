@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from napari_pixelcam.controllers.autosave import Autosaver, Save
 
 if TYPE_CHECKING:
+    from napari_pixelcam.controllers.session import ImageRecord
+    from pixelcam.localize.localization import Localization
     from pixelcam.review import ImageEntry, Project
 
 IDLE = 60.0
@@ -26,6 +28,31 @@ class Judgement:
 
     what: str
     id: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The map that a reviewer saw.
+
+    Parameters
+    ----------
+    localization
+        The map.
+    threshold
+        What the reviewer looked at it with, `None` for the model's own.
+    others
+        How many other images counted for it, and how many labelled places on them.
+    """
+
+    localization: Localization
+    threshold: float | None
+    others: tuple[int, int]
+
+    @classmethod
+    def on(cls, record: ImageRecord) -> Seen | None:
+        """Return what is seen on an image, `None` where there is no map."""
+        maps = record.result
+        return None if maps is None else cls(maps.localization, record.threshold, maps.others)
 
 
 class Judgements:
@@ -60,6 +87,15 @@ class Judgements:
         self._say("status", id, status)
         self._mark("status", id, lambda: partial(self._project.set_status, id, status))
 
+    def accept(self, id: int, seen: Seen, after: ImageRecord) -> None:
+        """Say that an image is done, as it is seen; its seeds are kept first."""
+
+        def save() -> None:
+            self._project.accept(id, seen.localization, seen.threshold, others=seen.others)
+
+        self._say("status", id, "done")
+        self._mark("status", id, lambda: save, after)
+
     def set_note(self, id: int, text: str) -> None:
         """Keep a note on an image."""
         self._say("note", id, text)
@@ -81,9 +117,13 @@ class Judgements:
         if not self._project.read_only:
             self._said[Judgement(what, id)] = value
 
-    def _mark(self, what: str, id: int, prepare: Callable[[], Save]) -> None:
+    def _mark(self, what: str, id: int, prepare: Callable[[], Save], after: Hashable = None) -> None:
         if not self._project.read_only:
-            self._autosaver.mark(Judgement(what, id), prepare)
+            self._autosaver.mark(Judgement(what, id), prepare, after)
+
+    def says(self, id: int, status: str) -> bool:
+        """Return whether that status of an image waits to be written."""
+        return self._said.get(Judgement("status", id)) == status
 
 
 class Stopwatch:

@@ -106,7 +106,9 @@ class LocalizeController:
         return (
             slide,
             slide.fingerprint,
-            MapResult(localization, ScoreHistogram.of(localization.foreground), choice.model),
+            MapResult(
+                localization, ScoreHistogram.of(localization.foreground, localization.threshold), choice.model
+            ),
         )
 
     def _done(self, record: ImageRecord, source: LayerSource, result: tuple[Slide, str, MapResult]) -> None:

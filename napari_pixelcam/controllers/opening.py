@@ -37,7 +37,7 @@ class OpenImage:
 
 def map_result(localization: Localization, model: str) -> MapResult:
     """Return a localization with what the threshold's slider needs of it."""
-    return MapResult(localization, ScoreHistogram.of(localization.foreground), model)
+    return MapResult(localization, ScoreHistogram.of(localization.foreground, localization.threshold), model)
 
 
 def read_image(project: Project, id: int) -> OpenImage:

@@ -68,7 +68,7 @@ def whole(refiner: Refiner, refit: Refit, model: MapResult, should_stop: StopChe
 
     scores = refiner.draw_all(refit, MapGrid.of(model.localization), should_stop)
     localization = replace(model.localization, foreground=scores, refined=refit.samples)
-    return MapResult(localization, ScoreHistogram.of(scores), model.model)
+    return MapResult(localization, ScoreHistogram.of(scores, localization.threshold), model.model)
 
 
 def view_to_draw(session: Session, record: ImageRecord, model: MapResult) -> View | None:

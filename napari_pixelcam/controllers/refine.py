@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -342,14 +342,16 @@ class RefineController:
         if self._fields.get(record) is not field:
             return
         field.drop_redraw()
-        if not self.session.holds(record) or not self.live:
+        gone = not self.session.holds(record)
+        if not self.live or (gone and not self.session.is_awaited(record)):
             self._settle(record, field)
             return
         field.samples, field.seconds, field.used = found.refit.own, found.seconds, time.monotonic()
         if found.patch is not None and field.refiner is not None:
             redraw = Redraw(self.session, record, field.refiner, found.refit, field.model, found.patch)
             field.redraw = redraw
-            redraw.show()
+            if not gone:
+                redraw.show()
             self._emit()
         else:
             self._take(record, field, found.maps, shown=True)
@@ -366,13 +368,16 @@ class RefineController:
         field.redraw = None
         if self.session.holds(record):
             self._take(record, field, maps, shown=not redraw.hidden)
+        elif self.session.is_awaited(record):
+            self._take(record, field, maps, shown=True)
         self._settle(record, field)
 
     def _take(self, record: ImageRecord, field: _Field, maps: MapResult | None, *, shown: bool) -> None:
         """Have a whole map of the last refit; none where the last seed was taken away."""
-        field.refined = maps
         if maps is not None:
+            maps = replace(maps, others=field.others)
             record.previous = field.model
+        field.refined = maps
         if shown:
             self._show(record, maps or field.model)
         else:
@@ -392,6 +397,8 @@ class RefineController:
 
     def _show(self, record: ImageRecord, maps: MapResult) -> None:
         record.result = maps
+        if not self.session.holds(record):
+            return  # the image is closed; whoever said that it is done gets the map of all its seeds
         change_maps(self.session.viewer, record, self.session.preferences.opacity)
         self.session.refined.emit(record)
         self._emit()

@@ -42,6 +42,8 @@ class MapResult:
     localization: Localization
     histogram: ScoreHistogram
     model: str
+    others: tuple[int, int] = (0, 0)
+    """How many other images counted where it was refitted, and how many labelled places on them."""
 
     @property
     def maker(self) -> str:
@@ -281,6 +283,10 @@ class Session:
             self._waiting.setdefault(record, []).append(do)
         else:
             do()
+
+    def is_awaited(self, record: ImageRecord) -> bool:
+        """Return whether somebody waits for the record's map to be whole."""
+        return bool(self._waiting.get(record))
 
     def settle(self, record: ImageRecord) -> None:
         """Say that the record's map is whole, or that no other is to be expected."""

@@ -22,6 +22,7 @@ from napari_pixelcam.overlays import (
     paint_view,
     show_outline,
 )
+from pixelcam.localize.localization import area_mm2
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,7 @@ class ThresholdController:
         localization = record.result.localization
         threshold = _threshold(record)
         fraction = record.result.histogram.fraction(threshold)
-        mpp = localization.mpp
-        area = (
-            None if mpp is None else fraction * localization.width * localization.height * (mpp / 1000) ** 2
-        )
+        area = area_mm2(fraction, localization.width, localization.height, localization.mpp)
         view, called = record.view or PROBABILITY, localization.foreground_name or "foreground"
         return ThresholdState(threshold, localization.threshold, view, fraction, area, called)
 

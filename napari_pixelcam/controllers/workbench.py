@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from psygnal import Signal
 
 from napari_pixelcam.controllers.batch import BatchController
-from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Stopwatch
+from napari_pixelcam.controllers.judgements import WRITE, Judgement, Judgements, Seen, Stopwatch
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.lost import LostImages
 from napari_pixelcam.controllers.opening import (
@@ -61,6 +62,7 @@ class WorkbenchController:
         self._judgements: Judgements | None = None
         self._ahead = ReadAhead(session)
         self._stopwatch = Stopwatch()
+        self._told: set[int] = set()
         localize.changed.connect(self._on_localize)
         localize.finished.connect(self._on_localized)
         seeds.autosaver.saved.connect(lambda key, moment: self._on_saved(key))
@@ -272,10 +274,50 @@ class WorkbenchController:
         if self._judgements is None or self.current is None:
             return
         following = neighbour(self.listed, self.current, then) if then else None
-        self._judgements.set_status(self.current, status)
+        if status == "done":
+            self._accept(self._judgements, self.current)
+        else:
+            self._judgements.set_status(self.current, status)
         self.refresh()
         if following is not None:
             self.go(following)
+
+    def _accept(self, judgements: Judgements, id: int) -> None:
+        """Keep what is seen of an image as what the reviewer accepts."""
+        record = next((one for one in self.session.records() if project_image(one) == id), None)
+        seen = None if record is None else Seen.on(record)
+        if record is None or seen is None:
+            judgements.set_status(id, "done")
+            return
+        threshold = seen.threshold
+        judgements.accept(id, seen, record)
+        self._told.discard(id)
+
+        def whole() -> None:
+            # The strokes made before are part of what is accepted, though their map comes a moment later.
+            late = Seen.on(record)
+            if late is not None and judgements is self._judgements and self._is_done(id):
+                judgements.accept(id, replace(late, threshold=threshold), record)
+
+        if record.pending:
+            self.session.when_whole(record, whole)
+
+    def _is_done(self, id: int) -> bool:
+        return any(one.id == id and one.status == "done" for one in self.entries)
+
+    def _tell_change(self) -> None:
+        """Say once that what is changed on a done image does not count by itself."""
+        entry = self.entry
+        if entry is None or entry.accepted is None or not entry.changed or entry.id in self._told:
+            return
+        if self._judgements is not None and self._judgements.says(entry.id, "done"):
+            return  # which is about to be kept anew
+        self._told.add(entry.id)
+        self.said.emit(
+            "warning",
+            f"{entry.name} is done with {entry.accepted.figures}; that stays what is reported until you "
+            f"press Done again ({entry.changed} changed since).",
+        )
 
     def set_note(self, text: str) -> None:
         """Keep a note on the image at hand."""
@@ -359,6 +401,7 @@ class WorkbenchController:
             self._refresh_one(key.id)
         elif (id := project_image(key)) is not None:
             self._refresh_one(id)
+        self._tell_change()
 
     def _on_save_failed(self, key: Any, message: str) -> None:
         if isinstance(key, Judgement):  # the seeds section tells of seeds

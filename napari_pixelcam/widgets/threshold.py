@@ -12,6 +12,7 @@ from napari_pixelcam.overlays import OUTLINE, PROBABILITY, TWO_COLOURS
 from napari_pixelcam.palette import BACKGROUND, FOREGROUND
 from napari_pixelcam.widgets.section import Section, button, note, row
 from napari_pixelcam.widgets.threshold_slider import DefaultMark, ThresholdSlider
+from pixelcam import figures
 
 
 class ThresholdSection(Section):
@@ -66,13 +67,8 @@ class ThresholdSection(Section):
         self._choices[state.view].setChecked(True)
         squares = f"<span style='color:{FOREGROUND}'>■</span>"
         rest = f"<span style='color:{BACKGROUND}'>■</span>"
-        area = "" if state.area_mm2 is None else f", {_area(state.area_mm2)}"
+        area = "" if state.area_mm2 is None else f", {figures.area(state.area_mm2)}"
         self.area.setText(
-            f"{squares} {escape(state.called)} <b>{100 * state.fraction:.1f} %</b>{area}<br>"
-            f"{rest} background {100 * (1 - state.fraction):.1f} %"
+            f"{squares} {escape(state.called)} <b>{figures.percent(state.fraction)}</b>{area}<br>"
+            f"{rest} background {figures.percent(1 - state.fraction)}"
         )
-
-
-def _area(square_millimetres: float) -> str:
-    digits = 1 if square_millimetres >= 10 else 2 if square_millimetres >= 0.1 else 4
-    return f"{square_millimetres:.{digits}f} mm²"

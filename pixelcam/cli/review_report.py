@@ -13,6 +13,9 @@ from pixelcam.cli.console import print_note
 def report(
     folder: Annotated[Path, typer.Argument(help="The project's folder.", metavar="FOLDER")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.", metavar="FILE")],
+    pictures: Annotated[
+        int, typer.Option(help="Of how many images to show pictures; the others are listed.", min=0)
+    ] = 500,
 ) -> None:
     """Write a project's report as one HTML page that opens without a network.
 
@@ -23,4 +26,4 @@ def report(
     from pixelcam.review.report import write_report
 
     with Project.open(folder, reviewer="report", read_only=True) as project:
-        print_note(f"Written to {write_report(project, out)}.")
+        print_note(f"Written to {write_report(project, out, pictures=pictures)}.")

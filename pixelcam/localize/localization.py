@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,4 +142,23 @@ class Localization:
         """Return the foreground's area in square millimetres, `None` where the pixel size is unknown."""
         if self.mpp is None:
             return None
-        return self.foreground_fraction(threshold) * self.width * self.height * (self.mpp / 1000) ** 2
+        return area_mm2(self.foreground_fraction(threshold), self.width, self.height, self.mpp)
+
+
+@overload
+def area_mm2(fraction: float, width: int, height: int, mpp: float) -> float: ...
+@overload
+def area_mm2(fraction: float, width: int, height: int, mpp: float | None) -> float | None: ...
+def area_mm2(fraction: float, width: int, height: int, mpp: float | None) -> float | None:
+    """Return a share of an image as an area in square millimetres.
+
+    Parameters
+    ----------
+    fraction
+        In [0, 1].
+    width, height
+        Of the image, in level-0 pixels.
+    mpp
+        Microns per level-0 pixel; None where unknown, and then the area is.
+    """
+    return None if mpp is None else fraction * width * height * (mpp / 1000) ** 2

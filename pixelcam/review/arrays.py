@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -17,14 +18,19 @@ from pixelcam.errors import ProjectError
 from pixelcam.files import refuse_links_below
 from pixelcam.limits import check_zarr
 
+if TYPE_CHECKING:
+    from pixelcam.review.journal import Piece
+
 Box = tuple[int, int, int, int]
 """(y0, x0, y1, x1), the last two past the end."""
 
 CHUNK = 512
 """Rows and columns of a chunk of seeds: what one stroke rewrites."""
+MOST_HELD = 256
+"""Chunks of seeds that are in memory while many edits are drawn: 64 MB."""
 MAP_CHUNK = 1024
-MAP_NAME = r"map-[0-9a-f]{8}\.zarr"
-"""The names of maps in the folder of their image."""
+MAP_NAME = r"(?:map|accepted)-(?:(\w{1,24}-[0-9a-f]{8})-)?[0-9a-f]{8}\.zarr"
+"""The names of maps in the folder of their image; the group is the slug of the reviewer who made it."""
 
 
 class SeedPicture:
@@ -59,20 +65,42 @@ class SeedPicture:
             self._array = None
             raise ProjectError(f"{self.path} is damaged.") from error
 
-    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Write the labels of a box; each chunk is replaced whole or not at all."""
-        y0, x0, y1, x1 = box
-        self._open()[y0:y1, x0:x1] = labels
+    def draw(self, pieces: Iterable[Piece]) -> None:
+        """Paint pieces one over the other; each chunk is replaced whole or not at all, and on the disk then.
 
-    def flush(self, boxes: list[Box]) -> None:
-        """Wait until the chunks of these boxes are on the disk."""
-        chunks = {
-            (row, column)
-            for y0, x0, y1, x1 in boxes
-            for row in range(y0 // CHUNK, -(-y1 // CHUNK))
-            for column in range(x0 // CHUNK, -(-x1 // CHUNK))
-        }
-        for row, column in sorted(chunks):
+        A chunk is read and written once for however many pieces lie in it.
+        """
+        held: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        for piece in pieces:
+            y0, x0, y1, x1 = piece.box
+            for row in range(y0 // CHUNK, -(-y1 // CHUNK)):
+                for column in range(x0 // CHUNK, -(-x1 // CHUNK)):
+                    if (row, column) not in held:
+                        if len(held) >= MOST_HELD:
+                            self._keep(held)
+                            held.clear()
+                        held[row, column] = self._read_chunk(row, column)
+                    piece.apply(held[row, column], (row * CHUNK, column * CHUNK))
+        self._keep(held)
+
+    def _read_chunk(self, row: int, column: int) -> NDArray[np.uint8]:
+        top, left = row * CHUNK, column * CHUNK
+        return np.array(self._open()[top : top + CHUNK, left : left + CHUNK], np.uint8)
+
+    def _keep(self, chunks: dict[tuple[int, int], NDArray[np.uint8]]) -> None:
+        for place, labels in chunks.items():
+            self.write(place, labels)
+        self.flush(chunks)
+
+    def write(self, place: tuple[int, int], labels: NDArray[np.uint8]) -> None:
+        """Write the labels of a chunk, which is replaced whole or not at all."""
+        top, left = place[0] * CHUNK, place[1] * CHUNK
+        self._open()[top : top + labels.shape[0], left : left + labels.shape[1]] = labels
+
+    def flush(self, places: Iterable[tuple[int, int]]) -> None:
+        """Wait until these chunks are on the disk."""
+        chunks = sorted(places)
+        for row, column in chunks:
             _sync(self.path / "c" / str(row) / str(column))
         for row in sorted({row for row, _ in chunks}):
             _sync_folder(self.path / "c" / str(row))
@@ -110,18 +138,19 @@ class SeedPicture:
         return self._array
 
 
-def new_map_name() -> str:
-    """Return a name for a map that no other map has."""
-    return f"map-{secrets.token_hex(4)}.zarr"
+def new_map_name(kind: str, writer: str) -> str:
+    """Return a name for a map that no other map has: "map" or "accepted", and whose process makes it."""
+    return f"{kind}-{writer}-{secrets.token_hex(4)}.zarr"
 
 
-def write_map(path: Path, values: NDArray[np.float32]) -> None:
-    """Write a map as a float16 array that is on the disk when this returns."""
+def write_map(path: Path, values: NDArray[np.floating], said: dict[str, Any] | None = None) -> None:
+    """Write a map as a float16 array that is on the disk when this returns; `said` are its attributes."""
     array = zarr.create_array(
         path,
         shape=values.shape,
         chunks=(min(MAP_CHUNK, values.shape[0]), min(MAP_CHUNK, values.shape[1])),
         dtype="float16",
+        attributes=said,
         zarr_format=3,
     )
     array[...] = values.astype(np.float16)

@@ -17,7 +17,7 @@ from pixelcam.export.atomic import output_error, write_bytes
 from pixelcam.files import is_made, refuse_links_below
 from pixelcam.review import images, records
 from pixelcam.review.arrays import MAP_NAME
-from pixelcam.review.entries import ImageEntry
+from pixelcam.review.entries import Accepted, ImageEntry
 from pixelcam.review.firstmap import first_map_path
 from pixelcam.review.project import Project
 from pixelcam.review.seedstore import image_part
@@ -102,6 +102,7 @@ class Copying:
         for image in work:
             self._copy_saves((image, theirs), (numbers[image], ours))
             self._copy_judgement((image, theirs), (numbers[image], ours))
+            self._copy_accepted((image, theirs), (numbers[image], ours))
         return here
 
     def _has_worked(self, name: str, entry: ImageEntry) -> bool:
@@ -123,6 +124,8 @@ class Copying:
         for image, entry in work.items():
             other = kept[numbers[image]]
             if _judgement(entry) != _judgement(other) and _judged(entry) and _judged(other):
+                return True
+            if entry.accepted and other.accepted and _seen(entry.accepted) != _seen(other.accepted):
                 return True
             if _painted(self.theirs, image, records.reviewer_id(self.theirs, theirs)) and _painted(
                 self.ours, other.id, number
@@ -164,6 +167,27 @@ class Copying:
         given["threshold"] = row["threshold"] if kept.threshold is None else kept.threshold
         for what, value in given.items():
             records.set_judgement(self.ours, *ours, what, value)
+
+    def _copy_accepted(self, theirs: tuple[int, int | None], ours: tuple[int, int]) -> None:
+        """Copy what was accepted of an image, and the map of the latest, unless the target has some of it."""
+        if records.latest_accepted(self.ours, ours[1], ours[0]):
+            return
+        rows = self.theirs.execute(
+            "SELECT * FROM accepted WHERE image = ? AND reviewer = ? ORDER BY id", theirs
+        ).fetchall()
+        rows = [row for row in rows if is_made(row["map"], MAP_NAME)]  # others are no program's of ours
+        saves = _saves(self.theirs, theirs), _saves(self.ours, ours)
+        for row in rows:
+            facts = {key: row[key] for key in row.keys() if key not in ("id", "image", "reviewer")}  # noqa: SIM118
+            facts["save"] = _same_save(row["save"], *saves)
+            records.add_accepted(self.ours, *ours, facts)
+        if rows:
+            source, target = (
+                image_part(project.folder, number, rows[-1]["map"])
+                for project, number in ((self.source, theirs[0]), (self.target, ours[0]))
+            )
+            if source.is_dir() and not target.exists():
+                _copy_folder(source, target)
 
     def _copy_models(self) -> None:
         for row in self.theirs.execute("SELECT sha256, name, path, first_used FROM models"):
@@ -240,6 +264,23 @@ def _insert(connection: sqlite3.Connection, table: str, values: dict[str, object
 
 def _judgement(entry: ImageEntry) -> tuple[str, str | None, str]:
     return entry.status, entry.label, entry.note
+
+
+def _seen(accepted: Accepted) -> tuple[object, ...]:
+    return accepted.threshold, accepted.fraction, accepted.model, accepted.refined
+
+
+def _saves(connection: sqlite3.Connection, of: tuple[int, int | None]) -> list[int]:
+    """Return the numbers of the edits of an image by a reviewer."""
+    rows = connection.execute("SELECT id FROM saves WHERE image = ? AND reviewer = ? ORDER BY id", of)
+    return [int(row[0]) for row in rows]
+
+
+def _same_save(save: int, theirs: list[int], ours: list[int]) -> int:
+    """Return the number here of an edit there; 0 where there is no such, which is none of this reviewer."""
+    if len(theirs) == len(ours):
+        return dict(zip(theirs, ours, strict=True)).get(save, 0)
+    return ours[-1] if ours and theirs[-1:] == [save] else 0
 
 
 def _judged(entry: ImageEntry) -> bool:

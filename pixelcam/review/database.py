@@ -16,7 +16,8 @@ import psutil
 from pixelcam.errors import OutputError, PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
 from pixelcam.files import refuse_link
-from pixelcam.review.schema import check_version, migrate, show_as_newest
+from pixelcam.review.schema import check_version, differing_tables, migrate, note_tables, show_as_newest
+from pixelcam.review.values import find_wrong
 
 DATABASE = "project.sqlite"
 BUSY_SECONDS = 10.0
@@ -25,8 +26,28 @@ BUSY_SECONDS = 10.0
 _REMOTE = ("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav")
 
 
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite fails with; the latter where its message quotes bytes of a damaged file."""
+
+
 class DamagedError(ProjectError):
     """The database does not hold together; `pixelcam.review.rescuing` saves what can be read."""
+
+
+def damaged(folder: Path, what: object) -> DamagedError:
+    """Return the error that says what is wrong with a project's database, and what to do."""
+    return DamagedError(
+        f"The database of the project {folder} is damaged ({_plain(what)}); run "
+        f"`pixelcam review rescue {folder}` to save what can be read."
+    )
+
+
+def _plain(what: object) -> str:
+    """Return a message on one line, without the bytes of a damaged file that it may quote."""
+    if isinstance(what, UnicodeDecodeError):
+        what = "its message is unreadable"
+    text = " ".join(str(what).split())
+    return "".join(c if c.isprintable() and c != "\N{REPLACEMENT CHARACTER}" else "?" for c in text)[:200]
 
 
 class Database:
@@ -52,6 +73,8 @@ class Database:
     ----------
     lock
         Held by whoever does several things that belong together.
+    updated
+        Whether the tables were of an older version when it was opened.
     on_return
         Called when a lost connection is to be made anew.
     """
@@ -65,6 +88,7 @@ class Database:
         self._inode: tuple[int, int] | None = None
         self._identity = ""
         self._closed = False
+        self.updated = False
         self.on_return: Callable[[], None] = lambda: None
         self._connect()
 
@@ -80,8 +104,10 @@ class Database:
             connection = self._ready()
             try:
                 yield connection
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 raise self._refusal(error) from error
+            except (ValueError, OverflowError) as error:  # a date, a number or a text that is none
+                raise damaged(self.path.parent, error) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -105,7 +131,7 @@ class Database:
                 with suppress(sqlite3.Error):
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, ERRORS):
                     raise self._refusal(error) from error
                 raise
 
@@ -166,8 +192,11 @@ class Database:
         connection: sqlite3.Connection | None = None
         try:
             connection = self._open()
+            (before,) = connection.execute("PRAGMA user_version").fetchone()
             identity = _check(connection, self.path, self.read_only)
-        except sqlite3.Error as error:
+            (after,) = connection.execute("PRAGMA user_version").fetchone()
+            self.updated = before != after
+        except ERRORS as error:
             if connection is not None:
                 connection.close()
             raise self._refusal(error) from error
@@ -206,7 +235,7 @@ class Database:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _refusal(self, error: sqlite3.Error) -> PixelCAMError:
+    def _refusal(self, error: Exception) -> PixelCAMError:
         """Say what an error means; drop a connection that may have lost its file."""
         name = getattr(error, "sqlite_errorname", "") or ""
         if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
@@ -244,18 +273,21 @@ def refuse_foreign_parts(path: Path) -> None:
 def _refuse_foreign_schema(connection: sqlite3.Connection, folder: Path) -> None:
     """Refuse views, triggers and virtual tables: what they do when they are read or written is not ours."""
     row = connection.execute(
-        "SELECT type, name FROM main.sqlite_master "
-        "WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
+        # SQLite goes by the statement, whatever the other columns say of it.
+        "SELECT name FROM main.sqlite_master WHERE sql NOT LIKE 'CREATE TABLE %' "
+        "AND sql NOT LIKE 'CREATE INDEX %' AND sql NOT LIKE 'CREATE UNIQUE INDEX %'"
     ).fetchone()
     if row is not None:
         raise ProjectError(
-            f"The database of the project {folder} holds the {row['type']} {row['name']!r}, which this "
+            f"The database of the project {folder} holds the view or trigger {row['name']!r}, which this "
             "program did not make; get the project anew from who sent it."
         )
 
 
-def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
+def explain(error: Exception, path: Path) -> PixelCAMError:
     """Return an error of SQLite as one sentence that says what to do."""
+    if isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error):
+        return damaged(path.parent, error)
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_IOERR"):  # which does not tell a used-up quota from a drive that is gone
         return OutputError(
@@ -272,11 +304,8 @@ def explain(error: sqlite3.Error, path: Path) -> PixelCAMError:
     if name.startswith("SQLITE_CANTOPEN"):
         return ProjectError(f"{path} cannot be opened; check that it is there and that you may read it.")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return DamagedError(
-            f"The database of the project {path.parent} is damaged ({error}); run "
-            f"`pixelcam review rescue {path.parent}` to save what can be read."
-        )
-    return ProjectError(f"{path} could not be used ({error}); copy the project aside and report this.")
+        return damaged(path.parent, error)
+    return ProjectError(f"{path} could not be used ({_plain(error)}); copy it aside and report this.")
 
 
 _ERRNO = {
@@ -361,16 +390,18 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
         )
     _refuse_foreign_schema(connection, path.parent)
     version = check_version(connection, str(path.parent))
+    if version is None or (found := differing_tables(connection, version)):
+        raise damaged(path.parent, "its header" if version is None else f"its tables: {found}")
     findings = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if findings != "ok":
-        raise DamagedError(
-            f"The database of the project {path.parent} is damaged ({findings}); run "
-            f"`pixelcam review rescue {path.parent}` to save what can be read."
-        )
+        raise damaged(path.parent, findings)
+    if wrong := find_wrong(connection):
+        raise damaged(path.parent, wrong)
     if read_only:
         show_as_newest(connection, version)
     else:
         migrate(connection, version)
         _choose_log(connection, path.parent)
+        note_tables(connection, path)
     row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
     return str(row[0]) if row else ""

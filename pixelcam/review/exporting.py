@@ -9,8 +9,12 @@ from pathlib import Path
 from pixelcam.errors import ConfigError, ImageError
 from pixelcam.events import Event, EventSink, ignore_events
 from pixelcam.export import RESULT_FORMATS, SEED_FORMATS, export_result, export_seeds
+from pixelcam.export.areas import about_map
+from pixelcam.export.formats import RESULT_WRITERS
+from pixelcam.export.marks import KEY, document_text, replace_text
 from pixelcam.export.naming import Places, file_names, has_seeds_of
 from pixelcam.export.sidecar import SeedImage, SeedSidecar
+from pixelcam.localize.localization import Localization
 from pixelcam.review.agreement import has_seeds
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.project import Project
@@ -92,7 +96,10 @@ def export_project(
     reviewers
         Whose seeds; this project's own reviewer where None.
     results
-        Also write the latest maps, at this reviewer's threshold.
+        Also write maps and regions: those that the reviewers accepted, as they saw them, and of images that
+        none of them did the model's latest, at this reviewer's threshold. ``<stem>.accepted.json`` beside an
+        accepted one tells who accepted it and how it came about. With several reviewers, each one's are in a
+        folder, as the seeds are.
     on_event
         Receives one "step" of the stage "export" for each image.
 
@@ -120,7 +127,7 @@ def export_project(
         for entry in project.images_of(name)
         if of_seeds and _is_due(entry, name, folders[name])
     ]
-    maps = [entry for entry in project.images() if of_results and entry.localized]
+    maps = _results_of(project, names) if of_results else []
     total, written = len(seeds) + len(maps), []
     places = Places()
     for number, (name, entry) in enumerate(seeds, start=1):
@@ -128,14 +135,68 @@ def export_project(
         painted = project.seeds(entry.id, name)
         written += export_seeds(folders[name], painted, sidecar, of_seeds, places=places)
         on_event(Event("step", "export", step=number, total=total))
-    for number, entry in enumerate(maps, start=len(seeds) + 1):
-        found = project.localization(entry.id)
+    for number, (who, entry) in enumerate(maps, start=len(seeds) + 1):
+        if who is None:
+            found, threshold, folder = project.localization(entry.id), entry.threshold, Path(out)
+        else:
+            assert entry.accepted is not None
+            found, threshold = project.accepted_map(entry.id, who), entry.accepted.threshold
+            folder = folders[who]
         if found is not None:
             found = replace(found, fingerprint=entry.fingerprint, image_file=entry.path.name)
-            threshold = entry.threshold
-            written += export_result(out, found, of_results, threshold, places=places, of=entry.id)
+            files = export_result(folder, found, of_results, threshold, places=places, of=entry.id)
+            written += files
+            if who is not None:
+                stem = files[0].name.removesuffix(RESULT_WRITERS[of_results[0]][0][0])
+                written.append(_write_accepted(folder / f"{stem}.accepted.json", found, entry, who))
         on_event(Event("step", "export", step=number, total=total))
     return written
+
+
+def _results_of(project: Project, reviewers: Sequence[str]) -> list[tuple[str | None, ImageEntry]]:
+    """Return which maps are results: of each image those that reviewers accepted, or else the model's latest.
+
+    With the name of who accepted it; None for the model's.
+    """
+    views = {name: project.images_of(name) for name in reviewers}
+    found: list[tuple[str | None, ImageEntry]] = []
+    for number, entry in enumerate(project.images()):
+        accepted: list[tuple[str | None, ImageEntry]] = [
+            (name, view[number])
+            for name, view in views.items()
+            if view[number].accepted is not None and view[number].status == "done"
+        ]
+        found += accepted or ([(None, entry)] if entry.localized else [])
+    return found
+
+
+def _write_accepted(path: Path, map_: Localization, entry: ImageEntry, reviewer: str) -> Path:
+    """Write beside an accepted map who accepted it, with which figures, and how it came about."""
+    found = entry.accepted
+    assert found is not None
+    mark = about_map(map_, found.threshold)
+    said = {
+        KEY: mark,
+        "image": {
+            "name": entry.name,
+            "sha256": entry.fingerprint,
+            "width": entry.width,
+            "height": entry.height,
+            "mpp": entry.mpp,
+        },
+        "reviewer": reviewer,
+        "accepted": found.time.isoformat(timespec="seconds"),
+        "label": entry.label,
+        "threshold": found.threshold,
+        "foreground_fraction": found.fraction,
+        "area_mm2": found.area_mm2,
+        "map": found.origin,
+        "model": found.model.to_json(),
+        "refined": found.refined,
+        "other_images": found.other_images,
+        "changed_since": entry.changed,
+    }
+    return replace_text(path, document_text(said, indent=2), mark)
 
 
 @dataclass

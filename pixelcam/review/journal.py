@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -44,6 +44,29 @@ class Save:
     background: int
 
 
+class JournalError(ValueError):
+    """Labels of the journal that cannot be read; whoever has the database open says so in its words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A box of labels, (h, w) uint8."""
+
+    box: Box
+    labels: NDArray[np.uint8]
+
+    def apply(self, labels: NDArray[np.uint8], origin: tuple[int, int] = (0, 0)) -> None:
+        """Write the piece onto `labels`, whose first pixel lies at `origin`; outside is left out."""
+        y0, x0, y1, x1 = self.box
+        top, left = max(y0, origin[0]), max(x0, origin[1])
+        bottom, right = min(y1, origin[0] + labels.shape[0]), min(x1, origin[1] + labels.shape[1])
+        if top >= bottom or left >= right:
+            return
+        labels[top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]] = self.labels[
+            top - y0 : bottom - y0, left - x0 : right - x0
+        ]
+
+
 @dataclass(frozen=True, eq=False)
 class Patch:
     """A box of labels, (h, w) uint8, before and after an edit."""
@@ -52,17 +75,9 @@ class Patch:
     before: NDArray[np.uint8]
     after: NDArray[np.uint8]
 
-    def apply(self, labels: NDArray[np.uint8], origin: tuple[int, int] = (0, 0), undo: bool = False) -> None:
-        """Write the patch onto `labels`, whose first pixel lies at `origin`; outside is left out."""
-        y0, x0, y1, x1 = self.box
-        top, left = max(y0, origin[0]), max(x0, origin[1])
-        bottom, right = min(y1, origin[0] + labels.shape[0]), min(x1, origin[1] + labels.shape[1])
-        if top >= bottom or left >= right:
-            return
-        source = self.before if undo else self.after
-        labels[top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]] = source[
-            top - y0 : bottom - y0, left - x0 : right - x0
-        ]
+    def apply(self, labels: NDArray[np.uint8]) -> None:
+        """Write what is after the edit onto the labels of the whole grid."""
+        Piece(self.box, self.after).apply(labels)
 
 
 def find_patches(
@@ -137,9 +152,15 @@ def last_seq(connection: sqlite3.Connection, image: int, reviewer: int) -> int:
     return int(row[0] or 0)
 
 
-def patches_after(connection: sqlite3.Connection, image: int, reviewer: int, seq: int) -> list[Patch]:
-    """Return the patches of all edits after `seq`, oldest first."""
-    return list(_patches(connection, image, reviewer, seq, 2**62, "ASC"))
+def pieces_after(connection: sqlite3.Connection, image: int, reviewer: int, seq: int) -> Iterator[Piece]:
+    """Yield what all edits after `seq` painted, oldest first.
+
+    Raises
+    ------
+    JournalError
+        An edit is damaged.
+    """
+    return _pieces(connection, image, reviewer, (seq, 2**62), "after", "ASC")
 
 
 def state_at(
@@ -147,8 +168,8 @@ def state_at(
 ) -> NDArray[np.uint8]:
     """Return the labels as they were after edit `seq`, (h, w) uint8, from the journal alone."""
     labels = np.zeros(shape, np.uint8)
-    for patch in _patches(connection, image, reviewer, 0, seq, "ASC"):
-        patch.apply(labels)
+    for piece in _pieces(connection, image, reviewer, (0, seq), "after", "ASC"):
+        piece.apply(labels)
     return labels
 
 
@@ -156,8 +177,8 @@ def undo_after(
     connection: sqlite3.Connection, image: int, reviewer: int, seq: int, labels: NDArray[np.uint8]
 ) -> None:
     """Take the edits after `seq` back from the present labels, newest first, in place."""
-    for patch in _patches(connection, image, reviewer, seq, 2**62, "DESC"):
-        patch.apply(labels, undo=True)
+    for piece in _pieces(connection, image, reviewer, (seq, 2**62), "before", "DESC"):
+        piece.apply(labels)
 
 
 def history(connection: sqlite3.Connection, image: int) -> list[Save]:
@@ -200,23 +221,56 @@ def _save(row: Sequence[Any]) -> Save:
     return Save(seq, local_time(time), kind, reviewer, foreground, background)
 
 
-def _patches(
-    connection: sqlite3.Connection, image: int, reviewer: int, after: int, until: int, order: str
-) -> Iterator[Patch]:
-    rows: Iterable[tuple[int, int, int, int, bytes, bytes]] = connection.execute(
-        "SELECT p.y0, p.x0, p.y1, p.x1, p.before, p.after FROM patches p JOIN saves s ON s.id = p.save "
+def _pieces(
+    connection: sqlite3.Connection,
+    image: int,
+    reviewer: int,
+    between: tuple[int, int],
+    side: Literal["before", "after"],
+    order: Literal["ASC", "DESC"],
+) -> Iterator[Piece]:
+    rows: Iterable[tuple[int, int, int, int, int, bytes]] = connection.execute(
+        f"SELECT p.save, p.y0, p.x0, p.y1, p.x1, p.{side} FROM patches p JOIN saves s ON s.id = p.save "
         "WHERE s.image = ? AND s.reviewer = ? AND s.id > ? AND s.id <= ? "
         f"ORDER BY s.id {order}, p.id {order}",
-        (image, reviewer, after, until),
+        (image, reviewer, *between),
     )
-    for y0, x0, y1, x1, before, later in rows:
-        size = (y1 - y0, x1 - x0)
-        yield Patch((y0, x0, y1, x1), _unpacked(before, size), _unpacked(later, size))
+    for seq, y0, x0, y1, x1, data in rows:
+        yield Piece((y0, x0, y1, x1), _unpacked(data, (y1 - y0, x1 - x0), seq))
+
+
+def is_sound(row: Mapping[str, Any] | sqlite3.Row) -> bool:
+    """Return whether a row of the table of patches holds labels for its whole box, before and after."""
+    try:
+        size = (row["y1"] - row["y0"], row["x1"] - row["x0"])
+        for side in ("before", "after"):
+            _unpacked(row[side], size, 0)
+    except (JournalError, TypeError):
+        return False
+    return True
 
 
 def _packed(labels: NDArray[np.uint8]) -> bytes:
     return zlib.compress(np.ascontiguousarray(labels).tobytes(), 6)
 
 
-def _unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+def _unpacked(data: bytes, shape: tuple[int, int], seq: int) -> NDArray[np.uint8]:
+    """Return the labels of a box.
+
+    Raises
+    ------
+    JournalError
+        They are damaged, other than the box has room for, or no labels.
+    """
+    size = shape[0] * shape[1]
+    # Nobody paints more at once; a few bytes can stand for more than any memory holds.
+    if not (0 < shape[0] <= CHUNK and 0 < shape[1] <= CHUNK):
+        raise JournalError(f"the edit {seq} of the journal has a box of {shape[0]} x {shape[1]} pixels")
+    try:
+        reader = zlib.decompressobj()
+        labels = np.frombuffer(reader.decompress(data, size + 1), np.uint8)
+    except zlib.error as error:
+        raise JournalError(f"the edit {seq} of the journal cannot be read") from error
+    if labels.size != size or not reader.eof or labels.max() > 2:
+        raise JournalError(f"the edit {seq} of the journal does not hold the labels of its box")
+    return labels.reshape(shape)

@@ -20,6 +20,8 @@ from pixelcam.jobs.process import ProcessMark, mark_process
 from pixelcam.limits import parse_json
 
 LOCKS = "locks"
+PATIENCE = 0.3
+"""Seconds to wait for a name."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,16 @@ class ReviewerLock:
         Another process, or another window of this one, works under that name.
     OutputError
         The folder cannot be written.
+
+    Attributes
+    ----------
+    after_kill
+        Whether the process that worked under the name before ended without giving it free.
     """
 
     def __init__(self, folder: Path, reviewer: str) -> None:
         self.folder, self.reviewer = folder, reviewer
+        self.after_kill = False
         self._note = own(folder, LOCKS, f"{slug(reviewer)}.json", error=ProjectError)
         # Not of one thread: a project is closed by another one than opened it.
         lock = own(folder, LOCKS, f"{slug(reviewer)}.lock", error=ProjectError)
@@ -99,7 +107,8 @@ class ReviewerLock:
             return
         try:
             self._note.parent.mkdir(exist_ok=True)
-            self._lock.acquire()
+            # A moment's patience: whoever opens the project looks whether names are held by taking them.
+            self._lock.acquire(timeout=PATIENCE)
         except Timeout:
             raise self._refusal() from None
         except NotImplementedError as error:
@@ -108,6 +117,7 @@ class ReviewerLock:
             ) from error
         except OSError as error:
             raise output_error(self.folder, error) or error from error
+        self.after_kill = self._note.exists()
         process = mark_process()
         if process is not None:
             holder = Holder(self.reviewer, process, datetime.now().astimezone().isoformat(timespec="seconds"))

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pixelcam.errors import CancelledError, ImageError, OutputError, PixelCAMError, ProjectError
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.export.atomic import output_error
-from pixelcam.review import database, images, journal, records
+from pixelcam.review import clearing, database, images, journal, records
 from pixelcam.review.database import DATABASE, DamagedError, Database
 from pixelcam.review.entries import ImageEntry
-from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only
+from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only, slug
 from pixelcam.review.rescuing import rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
 from pixelcam.slides import Slide, open_slide, series_of
@@ -46,6 +46,8 @@ class OpenProject:
                 row = connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
             self.name = str(row[0]) if row else folder.name
             self._reviewer_id = self._enter()
+            if lock is not None:
+                self._clear(lock)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -162,6 +164,14 @@ class OpenProject:
             self._seeds.catch_up(self._canvas(image))
         return number
 
+    def _clear(self, lock: ReviewerLock) -> None:
+        """Take away what killed processes left; what cannot be removed now is so another time."""
+        own = slug(self.reviewer)
+        if not (lock.after_kill or self._database.updated or clearing.killed_sessions(self.folder, own)):
+            return
+        with suppress(OSError, PixelCAMError), self._database.reading() as connection:
+            clearing.clear(self.folder, connection, own)
+
     def _return(self) -> None:
         if self._lock is not None:
             self._lock.take_again()
@@ -207,14 +217,15 @@ class OpenProject:
             As asked for.
         """
         files = [Path(path) for path in paths]
-        found: dict[int, ImageEntry] = {}
+        known = self._known_files()
+        found: dict[int, None] = {}
         failures: list[ImageError] = []
         for number, path in enumerate(files, start=1):
             if should_stop() is not Stop.NO:
                 raise CancelledError
             try:
-                entry = self._add_image(path, series)
-                found[entry.id] = entry
+                id = _known_as(path, series, known)
+                found[self._add_image(path, series) if id is None else id] = None
             except ImageError as error:
                 failures.append(error)
                 on_event(Event("warning", "images", message=str(error)))
@@ -223,9 +234,25 @@ class OpenProject:
             raise failures[0]
         if failures:
             raise ImageError(f"{len(failures)} images could not be added; the first of them: {failures[0]}")
-        return list(found.values())
+        if len(found) <= 20:
+            return [self.image(id) for id in found]
+        entries = {entry.id: entry for entry in self.images()}
+        return [entries[id] for id in found]
 
-    def _add_image(self, path: Path, series: int | None) -> ImageEntry:
+    def _known_files(self) -> Known:
+        """Return by place and number in its file each image's number, size and time of the last change."""
+        known: Known = {}
+        with self._database.reading() as connection:
+            for id, path, relative, fingerprint, size, modified in connection.execute(
+                "SELECT id, path, relative_path, fingerprint, bytes, modified FROM images"
+            ):
+                series = series_of(fingerprint)
+                if relative:
+                    known[os.path.normpath(self.folder / relative), series] = (id, size, modified)
+                known[path, series] = (id, size, modified)
+        return known
+
+    def _add_image(self, path: Path, series: int | None) -> int:
         slide = images.read_slide(path, series)
         thumbnail = images.make_thumbnail(slide)
         with self._database.writing() as connection:
@@ -239,7 +266,7 @@ class OpenProject:
         with suppress(OutputError):  # both are conveniences
             images.describe_image(row, self.folder)
         images.keep_thumbnail(images.thumbnail_path(self.folder, number), thumbnail)
-        return self.image(number)
+        return number
 
     def images(self) -> list[ImageEntry]:
         """Return all images, in the order in which they were added, as this reviewer sees them."""
@@ -359,3 +386,21 @@ class OpenProject:
 
     def _unknown(self, id: int) -> ProjectError:
         return ProjectError(f"The project {self.folder} holds no image of the number {id}; look at its list.")
+
+
+Known = dict[tuple[str, int | None], tuple[int, int, int]]
+
+
+def _known_as(path: Path, series: int | None, known: Known) -> int | None:
+    """Return the number of an image that lies where it was, of the size and time that it had; else None.
+
+    What `Project.locate` trusts does here too: the bytes are not read again.
+    """
+    found = known.get((str(path.absolute()), series))
+    if found is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return found[0] if (status.st_size, status.st_mtime_ns) == found[1:] else None

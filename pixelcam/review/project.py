@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +17,12 @@ from pixelcam.export.atomic import output_error
 from pixelcam.files import is_made, remove_made
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.review import images, journal, records
+from pixelcam.review.accepting import ACCEPTED, facts_of, halved, localization_of
 from pixelcam.review.arrays import MAP_NAME, Box, new_map_name, read_map, write_map
-from pixelcam.review.entries import STATUSES, ProjectEvent, UsedModel, UsedRun
+from pixelcam.review.entries import STATUSES, ImageEntry, ProjectEvent, UsedModel, UsedRun
 from pixelcam.review.firstmap import FirstMap, first_map_path, keep_first_map, read_first_map
 from pixelcam.review.journal import Save
+from pixelcam.review.locking import slug
 from pixelcam.review.opened import OpenProject
 from pixelcam.review.seedstore import image_folder, image_part
 from pixelcam.seeds.grid import SeedGrid
@@ -56,8 +61,7 @@ class Project(OpenProject):
 
     def set_threshold(self, id: int, threshold: float | None) -> None:
         """Keep the threshold, in [0, 1], that the reviewer looks at; None for the model's own."""
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ConfigError(f"A threshold lies between 0 and 1, not at {threshold:g}.")
+        _check_threshold(threshold)
         self._judge(id, "threshold", None if threshold is None else float(threshold))
 
     def add_seconds(self, id: int, seconds: float) -> None:
@@ -96,34 +100,51 @@ class Project(OpenProject):
         ProjectError
             It is of an image of another size.
         """
-        entry = self.image(id)
-        if (localization.width, localization.height) != (entry.width, entry.height):
-            raise ProjectError(
-                f"This map is of an image of {localization.width} x {localization.height} pixels, but "
-                f"{entry.name} has {entry.width} x {entry.height}; localize that image."
-            )
+        entry = self._fitting(id, localization)
         self._database.check_writable()
         place = image_folder(self.folder, id)
         # A name of its own: the map before stays whole until the tables name this one.
-        path = image_part(self.folder, id, new_map_name())
-        try:
-            write_map(path, localization.foreground)
-            with self._database.writing() as connection:
-                records.add_model(connection, localization.model)
-                records.add_localization(
-                    connection, id, self._reviewer_id, localization, uncertainty, path.name
-                )
-        except BaseException as error:
-            shutil.rmtree(path, ignore_errors=True)
-            if isinstance(error, OSError) and (refusal := output_error(path, error)) is not None:
-                raise refusal from error
-            raise
+        path = image_part(self.folder, id, new_map_name("map", slug(self.reviewer)))
+
+        def note(connection: sqlite3.Connection) -> None:
+            records.add_model(connection, localization.model)
+            records.add_localization(connection, id, self._reviewer_id, localization, uncertainty, path.name)
+
+        self._keep_map(path, halved(localization.foreground, localization.threshold), note)
         if entry.localized is None:
             keep_first_map(first_map_path(self.folder, id), localization.foreground, path.name)
         with self._database.reading() as connection:
             replaced = records.replaced_maps(connection, id)
         for name in replaced:  # others may be another reviewer's, about to be named by the tables
             remove_made(place, name, MAP_NAME)
+
+    def _fitting(self, id: int, found: Localization) -> ImageEntry:
+        """Return the image that a map is of; refuse one of another size."""
+        entry = self.image(id)
+        if (found.width, found.height) != (entry.width, entry.height):
+            raise ProjectError(
+                f"This map is of an image of {found.width} x {found.height} pixels, but "
+                f"{entry.name} has {entry.width} x {entry.height}; localize that image."
+            )
+        return entry
+
+    def _keep_map(
+        self,
+        path: Path,
+        values: NDArray[np.floating],
+        note: Callable[[sqlite3.Connection], None],
+        said: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a map, (h, w), and note it in one transaction; nothing of it stays where that fails."""
+        try:
+            write_map(path, values, said)
+            with self._database.writing() as connection:
+                note(connection)
+        except BaseException as error:
+            shutil.rmtree(path, ignore_errors=True)
+            if isinstance(error, OSError) and (refusal := output_error(path, error)) is not None:
+                raise refusal from error
+            raise
 
     def first_map(self, id: int) -> FirstMap | None:
         """Return the first localization's map in small, None where it was not kept."""
@@ -159,6 +180,92 @@ class Project(OpenProject):
             familiarity=row["familiarity"],
             image_file=entry.path.name,
         )
+
+    # What the reviewer accepts.
+
+    def accept(
+        self,
+        id: int,
+        seen: Localization,
+        threshold: float | None = None,
+        *,
+        others: tuple[int, int] = (0, 0),
+    ) -> ImageEntry:
+        """Say that an image is done, and keep the map that was seen then: it is what is reported.
+
+        Earlier ones stay known but for their maps.
+
+        Parameters
+        ----------
+        id
+            The image.
+        seen
+            The map on the screen, refitted to seeds or not. It is kept at half precision, with the very same
+            pixels at or above the threshold.
+        threshold
+            At which it was looked at, in [0, 1]; None for the model's own.
+        others
+            How many other images counted where the map was refitted, and how many labelled places on them.
+
+        Raises
+        ------
+        ProjectError
+            It is of an image of another size.
+        ConfigError
+            The threshold lies outside of [0, 1].
+        """
+        _check_threshold(threshold)
+        entry = self._fitting(id, seen)
+        self._database.check_writable()
+        chosen = seen.threshold if threshold is None else float(threshold)
+        facts = facts_of(seen, chosen, others, entry.save, journal.now())
+        path = image_part(self.folder, id, new_map_name(ACCEPTED, slug(self.reviewer)))
+        said = {ACCEPTED: {**facts, "image": id, "reviewer": self.reviewer, "map": path.name}}
+
+        def note(connection: sqlite3.Connection) -> None:
+            self._note_accepted(connection, id, seen.model, {**facts, "map": path.name}, threshold)
+
+        self._keep_map(path, halved(seen.foreground, chosen), note, said)
+        with self._database.reading() as connection:
+            replaced = records.replaced_accepted(connection, id, self._reviewer_id)
+        for name in replaced:
+            remove_made(path.parent, name, MAP_NAME)
+        return self.image(id)
+
+    def _note_accepted(
+        self,
+        connection: sqlite3.Connection,
+        id: int,
+        model: ModelRef,
+        facts: dict[str, Any],
+        threshold: float | None,
+    ) -> None:
+        before = records.entry(connection, self._reviewer_id, id)
+        records.add_model(connection, model)
+        seq = records.add_accepted(connection, id, self._reviewer_id, facts)
+        for what, value in (("status", "done"), ("threshold", threshold)):
+            records.set_judgement(connection, id, self._reviewer_id, what, value)
+        if before is not None and before.status != "done":
+            records.log(connection, self.reviewer, "status", id, before=before.status, after="done")
+        told = {name: facts[name] for name in ("threshold", "fraction", "model", "refined", "other_images")}
+        records.log(connection, self.reviewer, "accepted", id, seq=seq, **told)
+
+    def accepted_map(self, id: int, reviewer: str | None = None) -> Localization | None:
+        """Return the map that a reviewer accepted last, this one where no name is given.
+
+        None where there is none, or it is gone; its figures stay known (`ImageEntry.accepted`).
+        """
+        with self._database.reading() as connection:
+            number = self._number_of(connection, reviewer or self.reviewer)
+            row = next(iter(records.latest_accepted(connection, number, id)), None)
+            entry = records.entry(connection, number, id)
+        if row is None or entry is None or entry.accepted is None or not is_made(row["map"], MAP_NAME):
+            return None
+        values = read_map(image_part(self.folder, id, row["map"]))
+        if values is None:
+            return None
+        grid = tuple(row[name] for name in ("scale_y", "scale_x", "translate_y", "translate_x"))
+        return localization_of(entry, entry.accepted, grid, values)
 
     # Seeds.
 
@@ -281,3 +388,8 @@ class Project(OpenProject):
         """Return what happened beside the edits of seeds, oldest first."""
         with self._database.reading() as connection:
             return records.events(connection)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"A threshold lies between 0 and 1, not at {threshold:g}.")

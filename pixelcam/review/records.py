@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from pixelcam.limits import parse_json
-from pixelcam.localize.localization import Localization, ModelRef
-from pixelcam.review.entries import ImageEntry, ProjectEvent, UsedModel, UsedRun
+from pixelcam.localize.localization import Localization, ModelRef, area_mm2
+from pixelcam.review.entries import Accepted, ImageEntry, ProjectEvent, UsedModel, UsedRun
 from pixelcam.review.journal import local_time, now
 
 _ENTRIES = """
 SELECT i.*, coalesce(j.status, 'to do') AS status, j.label, coalesce(j.note, '') AS note,
     coalesce(j.seconds, 0) AS seconds, j.threshold,
     l.classes, l.model, l.model_name, l.views, l.uncertainty, l.familiarity, l.time AS localized,
-    coalesce(s.foreground, 0) AS foreground, coalesce(s.background, 0) AS background
+    coalesce(s.foreground, 0) AS foreground, coalesce(s.background, 0) AS background,
+    coalesce(s.id, 0) AS last_save
 FROM images i
 LEFT JOIN judgements j ON j.image = i.id AND j.reviewer = :reviewer
 LEFT JOIN localizations l ON l.id = (
-    SELECT id FROM localizations WHERE image = i.id ORDER BY time DESC, id DESC LIMIT 1
+    SELECT max(id) FROM localizations WHERE image = i.id
 )
 LEFT JOIN saves s ON s.id = (SELECT max(id) FROM saves WHERE image = i.id AND reviewer = :reviewer)
 """
@@ -28,7 +30,8 @@ LEFT JOIN saves s ON s.id = (SELECT max(id) FROM saves WHERE image = i.id AND re
 def entries(connection: sqlite3.Connection, reviewer: int) -> list[ImageEntry]:
     """Return all images in the order in which they were added."""
     rows = connection.execute(f"{_ENTRIES} ORDER BY i.id", {"reviewer": reviewer})
-    return [_entry(row) for row in rows]
+    accepted = {row["image"]: row for row in latest_accepted(connection, reviewer)}
+    return [_entry(row, accepted.get(row["id"])) for row in rows]
 
 
 def entry(connection: sqlite3.Connection, reviewer: int, image: int) -> ImageEntry | None:
@@ -36,10 +39,12 @@ def entry(connection: sqlite3.Connection, reviewer: int, image: int) -> ImageEnt
     row = connection.execute(
         f"{_ENTRIES} WHERE i.id = :image", {"reviewer": reviewer, "image": image}
     ).fetchone()
-    return _entry(row) if row else None
+    if row is None:
+        return None
+    return _entry(row, next(iter(latest_accepted(connection, reviewer, image)), None))
 
 
-def _entry(row: sqlite3.Row) -> ImageEntry:
+def _entry(row: sqlite3.Row, accepted: sqlite3.Row | None) -> ImageEntry:
     return ImageEntry(
         id=row["id"],
         name=row["name"],
@@ -60,6 +65,28 @@ def _entry(row: sqlite3.Row) -> ImageEntry:
         localized=local_time(row["localized"]) if row["localized"] else None,
         foreground=row["foreground"],
         background=row["background"],
+        save=row["last_save"],
+        accepted=None if accepted is None else _accepted(row, accepted),
+    )
+
+
+def _accepted(image: sqlite3.Row, row: sqlite3.Row) -> Accepted:
+    mpp = image["mpp"]
+    return Accepted(
+        seq=row["id"],
+        time=local_time(row["time"]),
+        map=row["map"],
+        threshold=row["threshold"],
+        fraction=row["fraction"],
+        area_mm2=area_mm2(row["fraction"], image["width"], image["height"], mpp),
+        model=model_of(row),
+        model_threshold=row["model_threshold"],
+        classes=parse_json(row["classes"]),
+        familiarity=row["familiarity"],
+        refined=row["refined"],
+        other_images=row["other_images"],
+        other_cells=row["other_cells"],
+        save=row["save"],
     )
 
 
@@ -124,7 +151,7 @@ def add_model(connection: sqlite3.Connection, model: ModelRef, path: str = "") -
 
 def models(connection: sqlite3.Connection) -> list[UsedModel]:
     """Return the models that were used, in the order of their first use."""
-    rows = connection.execute("SELECT name, sha256, path, first_used FROM models ORDER BY first_used, name")
+    rows = connection.execute("SELECT name, sha256, path, first_used FROM models ORDER BY rowid")
     return [UsedModel(name, sha256, path, local_time(time)) for name, sha256, path, time in rows]
 
 
@@ -181,7 +208,7 @@ def add_localization(
 def latest_localization(connection: sqlite3.Connection, image: int) -> sqlite3.Row | None:
     """Return the row of an image's latest localization, None where there is none."""
     row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM localizations WHERE image = ? ORDER BY time DESC, id DESC LIMIT 1", (image,)
+        "SELECT * FROM localizations WHERE image = ? ORDER BY id DESC LIMIT 1", (image,)
     ).fetchone()
     return row
 
@@ -196,6 +223,36 @@ def replaced_maps(connection: sqlite3.Connection, image: int) -> list[str]:
 def first_localization(connection: sqlite3.Connection, image: int) -> sqlite3.Row | None:
     """Return the row of an image's first localization, None where there is none."""
     row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM localizations WHERE image = ? ORDER BY time, id LIMIT 1", (image,)
+        "SELECT * FROM localizations WHERE image = ? ORDER BY id LIMIT 1", (image,)
     ).fetchone()
     return row
+
+
+def add_accepted(connection: sqlite3.Connection, image: int, reviewer: int, values: dict[str, Any]) -> int:
+    """Note what a reviewer accepted; `values` by the names of the table's columns. Return its number."""
+    values = {"image": image, "reviewer": reviewer, **values}
+    cursor = connection.execute(
+        f"INSERT INTO accepted ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+        list(values.values()),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def latest_accepted(
+    connection: sqlite3.Connection, reviewer: int, image: int | None = None
+) -> list[sqlite3.Row]:
+    """Return what a reviewer accepted last of each image, or of one image."""
+    return connection.execute(
+        "SELECT * FROM accepted WHERE id IN (SELECT max(id) FROM accepted WHERE reviewer = ?1 "
+        "AND (?2 IS NULL OR image = ?2) GROUP BY image)",
+        (reviewer, image),
+    ).fetchall()
+
+
+def replaced_accepted(connection: sqlite3.Connection, image: int, reviewer: int) -> list[str]:
+    """Return the names of the maps that a reviewer accepted of an image before the latest."""
+    rows = connection.execute(
+        "SELECT map FROM accepted WHERE image = ? AND reviewer = ? ORDER BY id DESC", (image, reviewer)
+    ).fetchall()
+    return [row["map"] for row in rows[1:] if row["map"] != rows[0]["map"]]

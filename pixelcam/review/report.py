@@ -15,15 +15,17 @@ from PIL import Image
 
 from pixelcam.export.marks import KEY, mark_text, replace_text
 from pixelcam.export.regions import foreground_regions
-from pixelcam.localize.localization import Localization
+from pixelcam.localize.localization import Localization, area_mm2
 from pixelcam.review.agreement import Agreement, agreements, has_seeds
-from pixelcam.review.entries import ImageEntry, UsedModel, UsedRun
+from pixelcam.review.entries import Accepted, ImageEntry, UsedModel, UsedRun
 from pixelcam.review.project import Project
 from pixelcam.seeds import BACKGROUND, FOREGROUND
 from pixelcam.seeds.grid import SeedGrid
 
 OVERLAY = 320
 """Longest side of the grid that contours are drawn on."""
+MOST_DRAWN = 500
+"""Images whose pictures a report shows; with many more nobody's browser shows any."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,34 @@ class Judgement:
         Whose view, and the view.
     threshold
         The one that the region is cut at, None without a map.
-    area
-        Of the region with the reviewer's seeds in place, in mm², None without a map or a pixel size.
+    fraction
+        Share of the image that the region covers, None without a map.
     after
-        That region and the seeds; None without seeds or a map.
+        The region and the seeds; None without a map, and where the model's map is all that there is.
     """
 
     reviewer: str
     entry: ImageEntry
     threshold: float | None
-    area: float | None
+    fraction: float | None
     after: Outlines | None
 
     @property
-    def kind(self) -> str:
-        """The class that counts: what the reviewer says, else what the model says."""
-        return self.entry.label or self.entry.predicted or "not localized"
+    def accepted(self) -> Accepted | None:
+        """What the reviewer saw when saying that the image is done; None where it is not, or not known."""
+        return self.entry.accepted if self.entry.status == "done" else None
+
+    @property
+    def area(self) -> float | None:
+        """Area of the region in mm², None without a map or a pixel size."""
+        if self.fraction is None:
+            return None
+        return area_mm2(self.fraction, self.entry.width, self.entry.height, self.entry.mpp)
+
+    @property
+    def pixels(self) -> int | None:
+        """Level-0 pixels of the region, None without a map."""
+        return None if self.fraction is None else round(self.fraction * self.entry.width * self.entry.height)
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,8 @@ class Picture:
         The region by the latest model alone at its own threshold; None without a map.
     judgements
         Of all reviewers who did anything about it.
+    drawn
+        Whether its pictures are shown; of a large project not those of all images are.
     first
         The region by the first model at its own threshold, and that model's name; None where it is the
         latest one.
@@ -98,6 +114,7 @@ class Picture:
     before: Outlines | None
     judgements: tuple[Judgement, ...]
     first: tuple[Outlines, str] | None = None
+    drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,7 @@ class Report:
     runs: list[UsedRun]
 
 
-def write_report(project: Project, path: str | Path) -> Path:
+def write_report(project: Project, path: str | Path, *, pictures: int = MOST_DRAWN) -> Path:
     """Write a project's report as one HTML page that needs no network and no other file.
 
     It tells: images by status and time spent, by reviewer; the agreement of reviewers; the area of the
@@ -126,6 +143,8 @@ def write_report(project: Project, path: str | Path) -> Path:
         Read-only will do.
     path
         The file to write.
+    pictures
+        Of how many images pictures are shown, those first that somebody has begun; the others are listed.
 
     Raises
     ------
@@ -136,19 +155,23 @@ def write_report(project: Project, path: str | Path) -> Path:
     """
     from pixelcam.review.report_page import render
 
-    report = gather(project)
+    report = gather(project, pictures)
     mark = {"kind": "report", "image": {"name": f"{report.name} ({project.folder.resolve()})"}}
     told = f'<meta name="{KEY}" content="{html.escape(mark_text(mark))}">'
     return replace_text(path, render(report).replace("<head>\n", f"<head>\n{told}\n", 1), mark)
 
 
-def gather(project: Project) -> Report:
-    """Return what a project's report tells."""
+def gather(project: Project, drawn: int = MOST_DRAWN) -> Report:
+    """Return what a project's report tells, with pictures of so many images."""
     names = project.reviewers()
     views = {name: project.images_of(name) for name in names}
+    entries = project.images()
+    begun = [any(_did_anything(views[name][number]) for name in names) for number in range(len(entries))]
+    order = sorted(range(len(entries)), key=lambda number: not begun[number])
+    shown = set(order[:drawn])
     pictures = [
-        _picture(project, entry, {name: views[name][number] for name in names})
-        for number, entry in enumerate(project.images())
+        _picture(project, entry, {name: views[name][number] for name in names}, number in shown)
+        for number, entry in enumerate(entries)
     ]
     return Report(
         name=project.name,
@@ -161,9 +184,12 @@ def gather(project: Project) -> Report:
     )
 
 
-def _picture(project: Project, entry: ImageEntry, views: dict[str, ImageEntry]) -> Picture:
-    localization = project.localization(entry.id)
+def _picture(project: Project, entry: ImageEntry, views: dict[str, ImageEntry], drawn: bool) -> Picture:
     size = _overlay_size(entry)
+    if not drawn:
+        told = tuple(_told(name, view) for name, view in views.items() if _did_anything(view))
+        return Picture(entry, "", size, None, told, drawn=False)
+    localization = None if entry.localized is None else project.localization(entry.id)
     before = None
     if localization is not None:
         before = Outlines(_outline(_shrunk(localization.region(), size)))
@@ -174,9 +200,19 @@ def _picture(project: Project, entry: ImageEntry, views: dict[str, ImageEntry]) 
     return Picture(entry, _jpeg(project.thumbnail(entry.id)), size, before, judgements, first)
 
 
+def _told(name: str, view: ImageEntry) -> Judgement:
+    """Return a judgement without pictures: no map is read for it."""
+    accepted = view.accepted if view.status == "done" else None
+    if accepted is None:
+        return Judgement(name, view, view.threshold, None, None)
+    return Judgement(name, view, accepted.threshold, accepted.fraction, None)
+
+
 def _first(project: Project, entry: ImageEntry, size: tuple[int, int]) -> tuple[Outlines, str] | None:
+    if entry.model is None:
+        return None
     found = project.first_map(entry.id)
-    if found is None or entry.model is None or found.model.sha256 == entry.model.sha256:
+    if found is None or found.model.sha256 == entry.model.sha256:
         return None
     return Outlines(_outline(_shrunk(found.foreground >= found.threshold, size))), found.model.name
 
@@ -188,6 +224,9 @@ def _did_anything(view: ImageEntry) -> bool:
 def _judge(
     project: Project, name: str, view: ImageEntry, localization: Localization | None, size: tuple[int, int]
 ) -> Judgement:
+    accepted = view.accepted if view.status == "done" else None
+    if accepted is not None:
+        return _judge_accepted(project, name, view, accepted, size)
     if localization is None:
         return Judgement(name, view, None, None, None)
     threshold = localization.threshold if view.threshold is None else view.threshold
@@ -195,15 +234,32 @@ def _judge(
     if has_seeds(view):
         seeds = project.seeds(view.id, name)
         region = corrected_region(region, localization, seeds, project.seed_grid(view.id))
-        after = Outlines(
-            _outline(_shrunk(region, size)),
-            _outline(_spotted(seeds == FOREGROUND, size)),
-            _outline(_spotted(seeds == BACKGROUND, size)),
-        )
-    area = None
-    if view.mpp is not None:
-        area = float(region.mean()) * view.width * view.height * (view.mpp / 1000) ** 2
-    return Judgement(name, view, threshold, area, after)
+        after = _outlines(region, seeds, size)
+    return Judgement(name, view, threshold, float(region.mean()), after)
+
+
+def _judge_accepted(
+    project: Project, name: str, view: ImageEntry, accepted: Accepted, size: tuple[int, int]
+) -> Judgement:
+    """Return the judgement by what was kept of what the reviewer saw; its figures need no map."""
+    found, after = project.accepted_map(view.id, name), None
+    if found is not None:
+        seeds = None
+        if accepted.save:
+            now = accepted.save == view.save
+            seeds = project.seeds(view.id, name) if now else project.seeds_at(view.id, accepted.save)
+        after = _outlines(found.region(accepted.threshold), seeds, size)
+    return Judgement(name, view, accepted.threshold, accepted.fraction, after)
+
+
+def _outlines(region: NDArray[np.bool_], seeds: NDArray[np.uint8] | None, size: tuple[int, int]) -> Outlines:
+    if seeds is None:
+        return Outlines(_outline(_shrunk(region, size)))
+    return Outlines(
+        _outline(_shrunk(region, size)),
+        _outline(_spotted(seeds == FOREGROUND, size)),
+        _outline(_spotted(seeds == BACKGROUND, size)),
+    )
 
 
 def corrected_region(

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from pixelcam import figures
 from pixelcam.localize.localization import ModelRef
 from pixelcam.review.agreement import Agreement
 from pixelcam.review.entries import STATUSES, ImageEntry
@@ -60,6 +61,9 @@ code { font-size: .85rem; }
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _MODEL = "the model"
+_COLUMNS = ("Reviewer", "Status", "Class", "Threshold", "Foreground", "Time")
+NEAR_CHANCE = 0.1
+"""A class that is more probable than chance by less than this is said to be hardly so."""
 
 
 def render(report: Report) -> str:
@@ -169,32 +173,66 @@ def _agreement(found: list[Agreement]) -> str:
 
 def _areas(report: Report) -> str:
     sums: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
+    open_, unseen = 0, 0
     for picture in report.pictures:
-        for judgement in picture.judgements:
-            if judgement.threshold is not None and judgement.entry.status != "skipped":
-                sums[judgement.reviewer, judgement.kind].append(judgement)
-    if not sums:
-        return ""
-    rows = []
-    for reviewer, kind in sorted(sums):
-        found = sums[reviewer, kind]
-        known = [one.area for one in found if one.area is not None]
-        unknown = len(found) - len(known)
-        rows.append(
-            (
-                escape(reviewer),
-                escape(kind),
-                str(len(found)),
-                f"{sum(known):.4g}" if known else "–",
-                str(unknown) if unknown else "",
-            )
-        )
-    head = ("Reviewer", "Class", "Images", "Foreground, mm²", "Without a pixel size")
-    return (
-        "<h2>Area by class</h2><p>Foreground at each reviewer’s threshold with the painted seeds in their "
-        "place, of the images that the reviewer has begun and not skipped. The class is the reviewer’s, or "
-        "else the model’s.</p>" + _table(head, rows, (2, 3, 4))
+        for one in picture.judgements:
+            if one.accepted is not None:
+                sums[one.reviewer, one.entry.label or ""].append(one)
+            elif one.entry.status == "done":
+                unseen += one.entry.localized is not None
+            else:
+                open_ += one.entry.status != "skipped"
+    rows = [_area_row(reviewer, label, found) for (reviewer, label), found in sorted(sums.items())]
+    head = (
+        "Reviewer",
+        "Class",
+        "Images",
+        "Foreground",
+        "Area",
+        "Pixels",
+        "Without a pixel size",
+        "Changed since",
     )
+    left_out = [
+        *([f"{_judgements(open_)} not done yet."] if open_ else []),
+        *(
+            [f"{_judgements(unseen)} done, but what was seen then was not kept; say Done once more."]
+            if unseen
+            else []
+        ),
+    ]
+    said = f'<p class="faint">Not counted: {" ".join(left_out)}</p>' if left_out else ""
+    if not rows and not said:
+        return ""
+    return (
+        "<h2>Area by class</h2><p>The foreground that each reviewer saw on the screen when saying that an "
+        "image is done, at the threshold of that moment. The class is what the reviewer said, never what the "
+        "model did. Areas are of the images whose pixel size is known, pixels of all.</p>"
+        + (_table(head, rows, range(2, len(head))) if rows else "")
+        + said
+    )
+
+
+def _area_row(reviewer: str, label: str, found: list[Judgement]) -> list[str]:
+    areas = [one.area for one in found if one.area is not None]
+    pixels = sum(one.pixels or 0 for one in found)
+    whole = sum(one.entry.width * one.entry.height for one in found)
+    changed = sum(bool(one.entry.changed) for one in found)
+    unknown = len(found) - len(areas)
+    return [
+        escape(reviewer),
+        escape(label) or "none chosen",
+        str(len(found)),
+        figures.percent(pixels / whole),
+        figures.area(sum(areas)) if areas else "–",
+        f"{pixels:,}",
+        str(unknown) if unknown else "",
+        str(changed) if changed else "",
+    ]
+
+
+def _judgements(count: int) -> str:
+    return "1 judgement is" if count == 1 else f"{count} judgements are"
 
 
 def _gallery(report: Report) -> str:
@@ -203,10 +241,28 @@ def _gallery(report: Report) -> str:
     return (
         "<h2>Images</h2><p>Contour: the foreground. Filled:"
         '<i class="key plus"></i>painted foreground<i class="key minus"></i>painted background. Before is '
-        "the latest model’s map at its own threshold, after is at the reviewer’s, with the seeds in "
-        "their place. Where another model came first, its map is shown too.</p>"
-        f'<div class="gallery">{"".join(map(_article, report.pictures))}</div>'
+        "the latest model’s map at its own threshold. Accepted is the map that the reviewer saw when saying "
+        "that the image is done. So far is, of an image that is not done, the model’s map at the reviewer’s "
+        "threshold with the seeds in their place. Where another model came first, its map is shown too.</p>"
+        f'<div class="gallery">{"".join(_article(one) for one in report.pictures if one.drawn)}</div>'
+        + _further(report)
     )
+
+
+def _further(report: Report) -> str:
+    """List the images of which no pictures are shown."""
+    rest = [picture for picture in report.pictures if not picture.drawn]
+    if not rest:
+        return ""
+    rows = [
+        [escape(picture.entry.name), *_judgement_row(one)] for picture in rest for one in picture.judgements
+    ]
+    idle = sum(not picture.judgements for picture in rest)
+    said = f"{len(rest)} more images, without pictures" + (
+        f"; {idle} of them nobody has begun" if idle else ""
+    )
+    table = _table(("Image", *_COLUMNS), rows, (4, 6)) if rows else ""
+    return f"<h3>Further images</h3><p>{said}.</p>{table}"
 
 
 def _article(picture: Picture) -> str:
@@ -216,24 +272,24 @@ def _article(picture: Picture) -> str:
     said = "not localized"
     if entry.predicted is not None and entry.confidence is not None and entry.model is not None:
         doubt = "" if entry.uncertainty is None else f", uncertainty {entry.uncertainty:.3f}"
-        strange = ", unlike its training images" if entry.unfamiliar else ""
-        said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{doubt}{strange})"
-    figures = [_figure(picture, picture.before, "before", define=True)]
+        strange = "" if entry.familiarity is None else f", familiarity {entry.familiarity:.0%}"
+        strange += ": unlike its training images" if entry.unfamiliar else ""
+        said = f"{_MODEL} says {entry.predicted} ({entry.confidence:.0%}{_chance(entry)}{doubt}{strange})"
+    drawn = [_figure(picture, picture.before, "before", define=True)]
     if picture.first is not None:
         outlines, model = picture.first
         now = "" if entry.model is None else f" by {entry.model.name}"
-        figures = [
+        drawn = [
             _figure(picture, outlines, f"first, by {model}", define=True),
             _figure(picture, picture.before, f"before{now}"),
         ]
-    figures += [
-        _figure(picture, one.after, f"after {one.reviewer}")
+    drawn += [
+        _figure(picture, one.after, f"{_kind(one)} {one.reviewer}")
         for one in picture.judgements
         if one.after is not None
     ]
     rows = [_judgement_row(one) for one in picture.judgements]
-    head = ("Reviewer", "Status", "Class", "Threshold", "mm²", "Time")
-    table = _table(head, rows, (3, 4, 5)) if rows else '<p class="faint">Nobody has begun it.</p>'
+    table = _table(_COLUMNS, rows, (3, 5)) if rows else '<p class="faint">Nobody has begun it.</p>'
     notes = "".join(
         f'<p class="note"><span class="faint">{escape(one.reviewer)}:</span> {escape(one.entry.note)}</p>'
         for one in picture.judgements
@@ -241,20 +297,52 @@ def _article(picture: Picture) -> str:
     )
     return (
         f'<article><h3>{escape(entry.name)}</h3><div class="faint">{escape(size)}; {escape(said)}</div>'
-        f'<div class="pair">{"".join(figures)}</div>{table}{notes}</article>'
+        f'<div class="pair">{"".join(drawn)}</div>{table}{notes}</article>'
     )
 
 
 def _judgement_row(one: Judgement) -> list[str]:
     entry = one.entry
+    changed = f", {entry.changed} changed since" if entry.changed else ""
     return [
         escape(one.reviewer),
-        escape(entry.status),
+        escape(entry.status + changed),
         escape(entry.label or "") or "–",
-        "–" if one.threshold is None else f"{one.threshold:.2f}",
-        "–" if one.area is None else f"{one.area:.4g}",
+        "–" if one.threshold is None else f"{one.threshold:.3g}",
+        escape(_foreground(one)),
         duration(entry.seconds) if entry.seconds else "–",
     ]
+
+
+def _kind(one: Judgement) -> str:
+    """Say what is drawn of a judgement."""
+    if one.accepted is not None:
+        return "accepted by"
+    return "as computed anew for" if one.entry.status == "done" else "so far by"
+
+
+def _foreground(one: Judgement) -> str:
+    """Say how much is foreground, and how that figure came about."""
+    if one.fraction is None or one.pixels is None:
+        return "–"
+    said = figures.foreground_figures(one.fraction, one.area)
+    if one.area is None:
+        said += f", {one.pixels:,} pixels (no pixel size)"
+    if one.accepted is not None:
+        return f"{said}, {one.accepted.origin}"
+    if one.entry.status == "done":
+        return f"{said}, computed anew from the model’s map and the seeds: what was seen was not kept"
+    return f"{said} so far, the model’s map with the seeds in their place"
+
+
+def _chance(entry: ImageEntry) -> str:
+    """Say what chance alone would give, and whether the model is no surer than that."""
+    if len(entry.classes) < 2 or entry.confidence is None:
+        return ""
+    several = abs(sum(entry.classes.values()) - 1) > 0.01  # each class has a probability of its own
+    chance = 0.5 if several else 1 / len(entry.classes)
+    near = entry.confidence < chance + NEAR_CHANCE
+    return f", hardly more than the {chance:.0%} of chance" if near else f", chance is {chance:.0%}"
 
 
 def _figure(picture: Picture, outlines: Outlines | None, caption: str, *, define: bool = False) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
-import zlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,30 +16,27 @@ import zarr
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from pixelcam.errors import ProjectError
+from pixelcam.errors import PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
-from pixelcam.files import refuse_links_below
+from pixelcam.files import is_made, refuse_links_below
 from pixelcam.limits import check_zarr, parse_json
-from pixelcam.review import journal
-from pixelcam.review.database import DATABASE, connect, create, refuse_foreign_parts
+from pixelcam.review import journal, records
+from pixelcam.review.accepting import ACCEPTED
+from pixelcam.review.arrays import MAP_NAME
+from pixelcam.review.database import (
+    DATABASE,
+    ERRORS,
+    Database,
+    connect,
+    create,
+    explain,
+    refuse_foreign_parts,
+)
 from pixelcam.review.journal import find_patches
 from pixelcam.review.locking import LOCKS, read_holder
 from pixelcam.review.salvage import damaged_copy, highest, readable_rows
+from pixelcam.review.values import COLUMNS, mended, wrong_values
 from pixelcam.seeds import count_seeds
-
-_TABLES = (
-    "meta",
-    "reviewers",
-    "images",
-    "judgements",
-    "saves",
-    "patches",
-    "pictures",
-    "models",
-    "localizations",
-    "runs",
-    "events",
-)
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,10 @@ class RescueReport:
         How many of those the database has once held are not.
     from_pictures
         Seed maps (of one reviewer and image) that were taken from their array because their journal has gaps.
+    mended
+        Values that made no sense, and were put right or lost with their rows.
+    sound
+        Whether no damage was found at all.
     """
 
     folder: Path
@@ -67,12 +67,23 @@ class RescueReport:
     lost_images: int
     lost_saves: int
     from_pictures: int
+    mended: int = 0
+    sound: bool = False
 
     def __str__(self) -> str:
         lost = "nothing is known to be lost"
         if self.lost_saves or self.lost_images:
             lost = f"{self.lost_images} images and {self.lost_saves} edits are lost"
+        if self.mended:
+            values = "1 value" if self.mended == 1 else f"{self.mended} values"
+            lost += f", {values} made no sense and were replaced or left out"
         pictures = f" ({self.from_pictures} maps of seeds as they were last drawn)"
+        if self.sound:
+            return (
+                f"No damage was found in the database of the project {self.folder}; it was written anew with "
+                f"all its {self.images} images and {self.saves} edits of seeds, and the file of before is "
+                f"kept as {self.kept.name}."
+            )
         return (
             f"The database of the project {self.folder} was damaged; {self.images} images, {self.judgements} "
             f"judgements and {self.saves} edits of seeds{pictures if self.from_pictures else ''} were saved, "
@@ -101,8 +112,9 @@ def rescue(folder: str | Path) -> RescueReport:
     for part in ("images", LOCKS):
         refuse_links_below(folder / part, ProjectError)
     fresh = folder / f".rescue-{secrets.token_hex(4)}.sqlite"
+    sound = _is_whole(folder)
     with ExitStack() as stack:
-        _take_all_locks(folder, stack)
+        _take_all_locks(folder, stack, sound)
         try:
             create(fresh, {})
             with damaged_copy(path) as source:
@@ -111,7 +123,9 @@ def rescue(folder: str | Path) -> RescueReport:
                     report = _fill(source, target, folder)
                 finally:
                     target.close()
-            return _put_in_place(path, fresh, report)
+            return _put_in_place(path, fresh, report, sound)
+        except ERRORS as error:
+            raise explain(error, fresh) from error
         except OSError as error:
             raise output_error(folder, error) or error from error
         finally:
@@ -120,7 +134,16 @@ def rescue(folder: str | Path) -> RescueReport:
                     fresh.with_name(fresh.name + end).unlink(missing_ok=True)
 
 
-def _take_all_locks(folder: Path, stack: ExitStack) -> None:
+def _is_whole(folder: Path) -> bool:
+    """Return whether a database is as it should be, each label of the journal included."""
+    try:
+        with closing(Database(folder, read_only=True)) as database, database.reading() as connection:
+            return all(map(journal.is_sound, connection.execute("SELECT * FROM patches")))
+    except PixelCAMError:
+        return False
+
+
+def _take_all_locks(folder: Path, stack: ExitStack, sound: bool) -> None:
     """Keep everybody out."""
     for path in sorted((folder / LOCKS).glob("*.lock")):
         try:
@@ -129,7 +152,10 @@ def _take_all_locks(folder: Path, stack: ExitStack) -> None:
             holder = read_holder(path.with_suffix(".json"))
             who = f" ({holder.reviewer!r}, {holder})" if holder else ""
             raise ProjectError(
-                f"The database of the project {folder} is damaged and somebody works in it{who}; "
+                f"No damage was found in the project {folder}, and somebody works in it{who}; close it "
+                "there before you rescue it."
+                if sound
+                else f"The database of the project {folder} is damaged and somebody works in it{who}; "
                 "close it there, then open it again."
             ) from None
         except OSError as error:
@@ -140,13 +166,18 @@ def _fill(source: sqlite3.Connection | None, target: sqlite3.Connection, folder:
     """Fill the new database in one transaction; return the figures of the report."""
     target.execute("PRAGMA foreign_keys = OFF")
     target.execute("BEGIN IMMEDIATE")
-    for table in _TABLES:
+    mended_values = 0
+    notes = _image_notes(folder)
+    for table in COLUMNS:
         for row in readable_rows(source, table) if source is not None else []:
-            if table != "patches" or _is_sound(row):
-                _insert(target, table, {key: row[key] for key in row.keys() if key != "rowid_"})  # noqa: SIM118
+            values, wrong = _mended(table, row, notes)
+            if values is not None and (table != "patches" or journal.is_sound(values)):
+                _insert(target, table, values)
+            mended_values += wrong
     _complete_meta(target, folder)
-    _complete_images(target, folder)
+    _complete_images(target, notes)
     arrays = _complete_reviewers(target, folder)
+    _complete_accepted(target, folder)
     _complete_models(target)
     lost_images, lost_saves = (_gaps(source, target, table) for table in ("images", "saves"))
     _remove_strays(target)
@@ -158,23 +189,41 @@ def _fill(source: sqlite3.Connection | None, target: sqlite3.Connection, folder:
     }
     count["saves"] -= from_pictures
     target.execute("COMMIT")
-    return {**count, "lost_images": lost_images, "lost_saves": lost_saves, "from_pictures": from_pictures}
+    lost = {"lost_images": lost_images, "lost_saves": lost_saves}
+    return {**count, **lost, "from_pictures": from_pictures, "mended": mended_values}
 
 
 def _insert(target: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
     names = ", ".join(values)
     marks = ", ".join("?" * len(values))
-    with suppress(sqlite3.Error):  # a row of nonsense is no row
+    with suppress(sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError):  # nonsense is no row
         target.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", list(values.values()))
 
 
-def _is_sound(row: sqlite3.Row) -> bool:
-    """Return whether a patch holds as many labels as its box has pixels, before and after."""
-    try:
-        size = (row["y1"] - row["y0"]) * (row["x1"] - row["x0"])
-        return all(len(zlib.decompress(row[name])) == size for name in ("before", "after"))
-    except (zlib.error, TypeError):
-        return False
+def _mended(
+    table: str, row: sqlite3.Row, notes: dict[int, dict[str, Any]]
+) -> tuple[dict[str, Any] | None, int]:
+    """Return a row with right values, None where that cannot be, and how many were wrong.
+
+    What is wrong with an image is known from the note in its folder.
+    """
+    values = {key: row[key] for key in row.keys() if key in COLUMNS[table]}  # noqa: SIM118
+    known = notes.get(row["rowid_"], {}) if table == "images" else {}
+    wrong = [name for name in wrong_values(table, values) if name in known]
+    found, rest = mended(table, values | {name: known[name] for name in wrong})
+    return found, len(wrong) + rest
+
+
+def _image_notes(folder: Path) -> dict[int, dict[str, Any]]:
+    """Return what the notes in the images' folders say, by the images' numbers."""
+    found = {}
+    for note in sorted(folder.glob("images/*/image.json")):
+        with suppress(OSError, ValueError, AttributeError, RecursionError):
+            said = parse_json(note.read_text(encoding="utf-8"))
+            values = {key: value for key, value in said.items() if key in COLUMNS["images"]}
+            if not wrong_values("images", values) and str(values["id"]) == note.parent.name:
+                found[int(values["id"])] = values
+    return found
 
 
 def _complete_meta(target: sqlite3.Connection, folder: Path) -> None:
@@ -186,13 +235,10 @@ def _complete_meta(target: sqlite3.Connection, folder: Path) -> None:
         _insert(target, "meta", {"key": key, "value": value})
 
 
-def _complete_images(target: sqlite3.Connection, folder: Path) -> None:
+def _complete_images(target: sqlite3.Connection, notes: dict[int, dict[str, Any]]) -> None:
     """Put back images whose rows are lost but whose notes are there."""
-    columns = {row["name"] for row in target.execute("PRAGMA table_info(images)")}
-    for note in sorted(folder.glob("images/*/image.json")):
-        with suppress(OSError, ValueError, AttributeError):
-            values = parse_json(note.read_text(encoding="utf-8"))
-            _insert(target, "images", {key: value for key, value in values.items() if key in columns})
+    for values in notes.values():
+        _insert(target, "images", values)
 
 
 def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[int, int], NDArray[np.uint8]]:
@@ -210,6 +256,25 @@ def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[
     ).fetchall():
         _insert(target, "reviewers", {"id": number, "name": f"reviewer {number}"})
     return arrays
+
+
+def _complete_accepted(target: sqlite3.Connection, folder: Path) -> None:
+    """Put back what reviewers accepted where the rows are lost: each map says it itself."""
+    for path in sorted(folder.glob(f"images/*/{ACCEPTED}-*.zarr")):
+        if not is_made(path.name, MAP_NAME):
+            continue
+        with suppress(Exception):  # as above
+            array: Any = zarr.open_array(path, mode="r", zarr_format=3)
+            said: Any = array.attrs[ACCEPTED]
+            values = {key: value for key, value in said.items() if key != "reviewer"}
+            name, values["image"], values["map"] = str(said["reviewer"]), int(path.parent.name), path.name
+            _insert(target, "reviewers", {"name": name})
+            values["reviewer"] = records.reviewer_id(target, name)
+            known = target.execute(
+                "SELECT 1 FROM accepted WHERE image = ? AND map = ?", (values["image"], path.name)
+            ).fetchone()
+            if known is None:
+                _insert(target, "accepted", values)
 
 
 def _complete_models(target: sqlite3.Connection) -> None:
@@ -254,8 +319,8 @@ def _settle_seeds(
         ).fetchone()
         present = array.copy()
         if row is not None:
-            for patch in journal.patches_after(target, image, reviewer, int(row[0])):
-                patch.apply(present)
+            for piece in journal.pieces_after(target, image, reviewer, int(row[0])):
+                piece.apply(present)
     patches = find_patches(told, present)
     if patches:
         journal.append(target, image, reviewer, "import", patches)
@@ -267,15 +332,30 @@ def _settle_seeds(
     return bool(patches)
 
 
-def _put_in_place(path: Path, fresh: Path, figures: dict[str, int]) -> RescueReport:
+def _keep(part: Path, kept: Path) -> None:
+    """Let a file be there under another name too, as a link, which takes no room, where those are known."""
+    try:
+        kept.hardlink_to(part)
+    except OSError:
+        shutil.copy2(part, kept)
+
+
+def _put_in_place(path: Path, fresh: Path, figures: dict[str, int], sound: bool) -> RescueReport:
     """Keep the damaged file under another name, and let the new one take its place."""
     kept = path.with_name(f"project.damaged-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}.sqlite")
-    for end in ("", "-wal"):
-        part = path.with_name(path.name + end)
-        if part.is_file():
-            shutil.copy2(part, kept.with_name(kept.name + end))
+    made: list[Path] = []
+    try:
+        for end in ("", "-wal"):
+            part = path.with_name(path.name + end)
+            if part.is_file():
+                made.append(kept.with_name(kept.name + end))
+                _keep(part, made[-1])
+    except OSError:
+        for part in made:
+            part.unlink(missing_ok=True)
+        raise
     # The old log must not be taken for the new file's.
     for end in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     fresh.replace(path)
-    return RescueReport(path.parent, kept, **figures)
+    return RescueReport(path.parent, kept, sound=sound, **figures)

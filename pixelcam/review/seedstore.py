@@ -15,8 +15,8 @@ from pixelcam.errors import ProjectError, SeedsError
 from pixelcam.files import own
 from pixelcam.review import journal
 from pixelcam.review.arrays import Box, SeedPicture
-from pixelcam.review.database import Database
-from pixelcam.review.journal import KINDS, Patch, Save, find_patches
+from pixelcam.review.database import ERRORS, Database
+from pixelcam.review.journal import KINDS, JournalError, Patch, Save, find_patches
 from pixelcam.review.locking import slug
 from pixelcam.seeds import count_seeds
 
@@ -128,17 +128,18 @@ class SeedStore:
         with self._database.reading() as connection:
             applied = self._applied_of(connection, canvas)
             newest = journal.last_seq(connection, *key)
-            if newest == applied:
-                return
-            patches = journal.patches_after(connection, *key, applied)
-        picture = self._picture(canvas)
+            if newest != applied:
+                self._draw(connection, canvas, applied, newest)
+
+    def _draw(self, connection: sqlite3.Connection, canvas: Canvas, applied: int, newest: int) -> None:
+        key, picture = (canvas.image, canvas.reviewer), self._picture(canvas)
         if not applied:
             picture.remove()
         try:
             picture.begin()
-            for patch in patches:
-                picture.write(patch.box, patch.after)
-            picture.flush([patch.box for patch in patches])
+            picture.draw(journal.pieces_after(connection, *key, applied))
+        except (JournalError, *ERRORS):
+            raise  # which is not the picture's fault
         except Exception as error:  # zarr raises whatever it stumbles over; the journal has it all
             logger.warning("%s could not be written and is drawn again later: %s", picture.path, error)
             if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
@@ -205,8 +206,8 @@ class SeedStore:
             except ProjectError:
                 self._distrust(canvas)
                 applied = 0
-        for patch in journal.patches_after(connection, canvas.image, canvas.reviewer, applied):
-            patch.apply(labels, (box[0], box[1]))
+        for piece in journal.pieces_after(connection, canvas.image, canvas.reviewer, applied):
+            piece.apply(labels, (box[0], box[1]))
         return labels
 
     def _distrust(self, canvas: Canvas) -> None:

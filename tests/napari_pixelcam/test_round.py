@@ -251,3 +251,71 @@ def test_a_model_tuned_from_the_dock_learns_from_all_seeds_of_the_project(sit_do
     ann.wait(lambda: "refitted" in ann.dock.refine.text.text())
     labels = ann.dock.session.record.seeds.data
     assert now.foreground[labels == FOREGROUND].mean() > now.foreground[labels == BACKGROUND].mean()
+
+
+def reported(folder, out):
+    """Return what the report says of Ann's images, by name."""
+    assert main(["review", "report", str(folder), "--out", str(out)]) == 0
+    page = out.read_text(encoding="utf-8")
+    articles = re.findall(r"<article><h3>(.*?)</h3>.*?</article>", page, re.DOTALL)
+    rows = re.findall(r"<article>.*?<td>Ann</td>(.*?)</tr>", page, re.DOTALL)
+    return dict(zip(articles, rows, strict=False))
+
+
+@pytest.mark.timeout(600)
+def test_what_was_seen_when_saying_done_is_what_is_reported_to_the_digit(sit_down, files, tmp_path):
+    folder = tmp_path / "project"
+    with Project.create(folder, reviewer="Ann") as project:
+        project.add_images(files[:3])
+    ann = sit_down("Ann")
+    ann.choose(ann.list.open_button, "getExistingDirectory", str(folder))
+    ann.wait(lambda: ann.list.bench.isVisibleTo(ann.dock))
+    seen = {}
+
+    def done(name, then=True):
+        """Say that an image is done as it is seen, and note what the dock said of it then."""
+        share = re.search(r"foreground <b>([\d.]+ %)</b>", ann.dock.threshold.area.text()).group(1)
+        seen[name] = share, ann.map() >= ann.dock.threshold_controller.state.threshold
+        if then:
+            ann.click(ann.list.done_button)
+            ann.wait(lambda: not ann.shows(name))
+        else:
+            ann.dock.workbench.set_status("done")
+
+    ann.open("image-0")
+    ann.correct()
+    ann.dock.threshold_controller.set_threshold(0.437)
+    done("image-0")
+    ann.open("image-1")  # the model's own map, at its own threshold
+    done("image-1", then=False)
+    ann.open("image-2")
+    ann.correct()
+    done("image-2", then=False)
+    ann.viewer.close()  # at once: nothing of it is lost
+
+    rows = reported(folder, tmp_path / "report.html")
+    with Project.open(folder, reviewer="Ann", read_only=True) as project:
+        for entry in project.images():
+            share, region = seen[entry.name]
+            assert f"{entry.accepted.figures}" == share
+            assert f"<td>{share}, " in rows[entry.name]
+            assert entry.accepted.origin in rows[entry.name]
+            np.testing.assert_array_equal(project.accepted_map(entry.id).region(entry.threshold), region)
+            assert entry.changed == ""
+        first, second, third = project.images()
+        assert (first.threshold, second.threshold) == (0.437, None)
+        assert first.accepted.refined > 0 < third.accepted.refined
+        assert second.accepted.origin == "the map of tiny itself"
+
+    again = sit_down("Ann")
+    again.choose(again.list.open_button, "getExistingDirectory", str(folder))
+    again.wait(lambda: again.list.bench.isVisibleTo(again.dock))
+    again.open("image-2")
+    again.wait(lambda: "refitted" in again.dock.refine.text.text())
+    again.paint("background", [(70, 20), (70, 50)])
+    again.wait(lambda: "seeds changed since" in again.list.status.text)
+    assert seen["image-2"][0] in again.list.status.text
+    again.viewer.close()
+    rows = reported(folder, tmp_path / "later.html")
+    assert f"<td>{seen['image-2'][0]}, " in rows["image-2"]
+    assert "seeds changed since" in rows["image-2"]

@@ -295,12 +295,13 @@ def older(folder, pictures, version):
         first, *_ = project.add_images(pictures)
         project.keep_localization(first.id, localization("a", 60, 80), 0.1)
     later = "".join(f"ALTER TABLE localizations DROP COLUMN {each}; " for each in ADDED[version - 1 :])
+    later += "DROP TABLE accepted;"
     with closing(sqlite3.connect(folder / "project.sqlite")) as connection:
         connection.executescript(f"{later} PRAGMA user_version = {version}; PRAGMA wal_checkpoint(TRUNCATE);")
     return folder
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_project_of_older_tables_opens_read_only_and_stays_as_it_is(tmp_path, pictures, version):
     folder = older(tmp_path / "old", pictures, version)
     before = (folder / "project.sqlite").read_bytes()

@@ -113,7 +113,7 @@ def test_it_tells_who_did_what(reviewed, tmp_path):
     assert "Colon" in text
     assert "1 min 15 s" in text
     assert "the model says malignant" not in text
-    assert any("the model says malignant (75%, uncertainty 0.123)" in part for part in text)
+    assert any("the model says malignant (75%, chance is 50%, uncertainty 0.123)" in part for part in text)
     assert "Ann and Ben <script>" in text
     assert "0 of 1 (0%)" in text
     assert "ab" * 32 in text
@@ -130,7 +130,7 @@ def test_areas_are_those_of_the_corrected_region_at_the_reviewers_threshold(revi
     judgements = {one.reviewer: one for one in gather(reviewed).pictures[0].judgements}
     row = entry.width * 4e-6  # of pixels of 2 x 2 micrometres, in mm2
     assert judgements["Ann"].area == pytest.approx(row * (entry.height // 2 - 10 + 10))
-    assert judgements["Ann"].kind == "benign"
+    assert judgements["Ann"].accepted is None, "what was seen was not kept"
     assert judgements["Ben <script>"].area == pytest.approx(row * (10 + 10))
     assert judgements["Ben <script>"].threshold == 0.95
 
