@@ -16,6 +16,7 @@ import psutil
 from pixelcam.errors import OutputError, PixelCAMError, ProjectError
 from pixelcam.export.atomic import output_error
 from pixelcam.files import refuse_link
+from pixelcam.review import schema
 from pixelcam.review.schema import check_version, differing_tables, migrate, note_tables, show_as_newest
 from pixelcam.review.values import find_wrong
 
@@ -192,17 +193,16 @@ class Database:
         connection: sqlite3.Connection | None = None
         try:
             connection = self._open()
-            (before,) = connection.execute("PRAGMA user_version").fetchone()
-            identity = _check(connection, self.path, self.read_only)
-            (after,) = connection.execute("PRAGMA user_version").fetchone()
-            self.updated = before != after
+            identity, self.updated = _check(connection, self.path, self.read_only)
         except ERRORS as error:
             if connection is not None:
                 connection.close()
+            self._drop_copy()
             raise self._refusal(error) from error
         except PixelCAMError:
             if connection is not None:
                 connection.close()
+            self._drop_copy()
             raise
         if self._identity not in ("", identity):
             connection.close()
@@ -221,13 +221,20 @@ class Database:
             connection = connect(self.path, "ro")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return connection
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")):
+                raise
             # SQLite needs to write beside the file even to read it; where it may not, a copy has to do.
             self._copy = tempfile.TemporaryDirectory(prefix="pixelcam-project-")
             for part in (self.path, self.path.with_name(f"{DATABASE}-wal")):
                 if part.is_file():
                     shutil.copyfile(part, Path(self._copy.name) / part.name)
             return connect(Path(self._copy.name) / DATABASE, "rw")
+
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
 
     def _drop(self) -> None:
         connection, self._connection, self._inode = self._connection, None, None
@@ -286,7 +293,8 @@ def _refuse_foreign_schema(connection: sqlite3.Connection, folder: Path) -> None
 
 def explain(error: Exception, path: Path) -> PixelCAMError:
     """Return an error of SQLite as one sentence that says what to do."""
-    if isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error):
+    said = ("Could not decode to UTF-8", "unsupported file format", "malformed database schema")
+    if isinstance(error, UnicodeDecodeError) or any(words in str(error) for words in said):
         return damaged(path.parent, error)
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_IOERR"):  # which does not tell a used-up quota from a drive that is gone
@@ -381,8 +389,8 @@ def on_network(folder: Path) -> bool:
     return unc or (home is not None and (home.fstype.lower() in _REMOTE or "remote" in home.opts))
 
 
-def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
-    """Return the project's identity after looking whether the database is sound and of a known version."""
+def _check_content(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a database's tables after looking at all that it holds."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         raise DamagedError(
             f"The database of the project {path.parent} is empty; run `pixelcam review rescue {path.parent}` "
@@ -390,13 +398,29 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
         )
     _refuse_foreign_schema(connection, path.parent)
     version = check_version(connection, str(path.parent))
-    if version is None or (found := differing_tables(connection, version)):
-        raise damaged(path.parent, "its header" if version is None else f"its tables: {found}")
+    if version is None:
+        raise damaged(path.parent, "its header")
+    if found := differing_tables(connection, version):
+        raise damaged(path.parent, f"its tables: {found}")
     findings = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if findings != "ok":
         raise damaged(path.parent, findings)
     if wrong := find_wrong(connection):
         raise damaged(path.parent, wrong)
+    return version
+
+
+def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> tuple[str, bool]:
+    """Return the project's identity, and whether its tables were brought up to date.
+
+    Before that it is looked whether the database is sound and of a known version.
+    """
+    try:
+        version = _check_content(connection, path)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":  # of a file that SQLite cannot follow
+            raise damaged(path.parent, error) from error
+        raise
     if read_only:
         show_as_newest(connection, version)
     else:
@@ -404,4 +428,4 @@ def _check(connection: sqlite3.Connection, path: Path, read_only: bool) -> str:
         _choose_log(connection, path.parent)
         note_tables(connection, path)
     row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
-    return str(row[0]) if row else ""
+    return str(row[0]) if row else "", not read_only and version < len(schema.MIGRATIONS)

@@ -64,6 +64,8 @@ class Trial:
 
     what: str
     do: Callable[[Path], None]
+    spares_seeds: bool = True
+    """Whether nothing of what is painted is touched: a wrong name or box may also be a right one."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def values(database: Path) -> Iterator[Trial]:
             for row in connection.execute(f"PRAGMA table_info({table})").fetchall():
                 for value in WRONG:
                     shown = repr(value)[:24]
-                    yield Trial(f"{shown} as {table}.{row[1]}", _setting(table, row[1], value))
+                    yield Trial(f"{shown} as {table}.{row[1]}", _setting(table, row[1], value), False)
 
 
 def _setting(table: str, column: str, value: object) -> Callable[[Path], None]:
@@ -221,7 +223,7 @@ def ending(original: Path, trial: Trial, place: Path, seeds: dict[tuple[str, int
                 return Ending(trial.what, "wrong", f"it was not mended: {said}")
         if outcome == "unharmed" and said:
             outcome = "told"
-        wrong = _differs(project, seeds)
+        wrong = _differs(project, seeds) if trial.spares_seeds else ""
     except Exception as error:
         return Ending(trial.what, "raw", f"{type(error).__name__}: {error}")
     if any("\n" in one or not one.strip() for one in said):
