@@ -31,14 +31,20 @@ REACH = 20
 head's change), and how far: a standard deviation in working pixels."""
 WINDOWS = (12, 28)
 """Sides in working pixels of the two neighbourhoods whose mean features a cell is judged by."""
+ALIKE = WINDOWS[-1] / math.sqrt(3)
+"""How far labels of one kind tell the same, so that together they count as one: a standard deviation in
+working pixels, that of how two of the larger windows, averaged over twice, overlap."""
 FULL_WEIGHT = 29
 """A cell counts in full from so many labelled pixels on: those of a disc of radius 3."""
 MOST_SAMPLES = 400
 """Labelled cells that a fit takes; of more, those of a block are averaged."""
 MOST_AVERAGED = 16
 """Cells whose features stand for a block's: an accepted region has tens of thousands."""
-BIAS = 0.6
-"""The constant feature: how easily a map as a whole is made lighter or darker."""
+BIAS = 0.4
+"""The constant feature where as much is labelled of both kinds: how easily a map as a whole is made lighter
+or darker. A reviewer paints where the map is wrong: labels of one kind say nothing of the rest of it."""
+SHARED = 0.25
+"""How much of what a head changes holds on other images too, as a share of its variance."""
 PART = 2**22
 """Pixels of a whole map that are drawn between two looks whether to go on."""
 
@@ -52,7 +58,8 @@ class SeedSamples:
     features
         (n, d) float32.
     prior, labels, weights
-        (n,) float32: the model's own logit, 1 for foreground or 0, and how much the cell counts.
+        (n,) float32: the model's own logit, 1 for foreground or 0, and how much the cell counts beside those
+        of its kind that lie near.
     """
 
     features: Tensor
@@ -159,12 +166,14 @@ class Refiner:
             2 foreground. With none, and no samples of others, the map is the model's own (the mean over the
             features' views).
         others
-            Labelled cells of other images, which count as much.
+            Labelled cells of other images, one part an image. They speak of what images have in common
+            (`SHARED`), and nothing of how light this one's map is as a whole.
         """
         seeds = _seeds(labels)
         own, places = self._own(seeds)
-        joined = SeedSamples.joined([own, *others])
-        return Refit(seeds, own, len(joined), self._change(joined, places) if len(joined) else None)
+        parts = [own, *others]
+        count = sum(len(part) for part in parts)
+        return Refit(seeds, own, count, self._change(parts, places) if count else None)
 
     def draw_all(
         self, refit: Refit, grid: MapGrid, should_stop: StopCheck = never_stop
@@ -260,14 +269,16 @@ class Refiner:
         first = np.unique(blocks, return_index=True)[1]
         shown = cells.some_of_each(blocks, MOST_AVERAGED)
         block, block_shown = torch.from_numpy(blocks), torch.from_numpy(blocks[shown])
-        places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
+        cell_places = torch.from_numpy(np.stack([rows, columns], axis=1)).float()
+        places, labels = _means(cell_places, weights, block), torch.from_numpy(cells.values[first]).float()
+        counts = torch.zeros(len(first)).index_add_(0, block, weights)
         own = SeedSamples(
             _means(self._gathered(rows[shown], columns[shown]), weights[shown], block_shown),
             _means(self.features.prior[rows, columns][:, None], weights, block)[:, 0],
-            torch.from_numpy(cells.values[first]).float(),
-            torch.zeros(len(first)).index_add_(0, block, weights),
+            labels,
+            _thinned(counts, labels, Nearby(places, ALIKE / self.features.stride)),
         )
-        return own, _means(places, weights, block)
+        return own, places
 
     def _gathered(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
         """Return the features (n, d) of cells; those of a cell are computed once."""
@@ -287,7 +298,6 @@ class Refiner:
             for level, (values, scale) in enumerate(zip(self.features.maps, self._scales, strict=True)):
                 down, along = self._taps(0, rows, side, level), self._taps(1, columns, side, level)
                 blocks.append(_weighted(values, down, along) * scale)
-        blocks.append(torch.full((len(rows), 1), BIAS))
         return torch.cat(blocks, dim=1)
 
     def _taps(self, axis: int, cells: NDArray[np.int64], side: int, level: int) -> tuple[Tensor, Tensor]:
@@ -314,27 +324,45 @@ class Refiner:
 
     @property
     def _width(self) -> int:
-        return len(self._sides) * sum(each.shape[0] for each in self.features.maps) + 1
+        return len(self._sides) * sum(each.shape[0] for each in self.features.maps)
 
-    def _change(self, samples: SeedSamples, places: Tensor) -> MapChange:
-        """Return what a refit changes; the first samples are of this image, at `places`."""
+    def _change(self, parts: Sequence[SeedSamples], places: Tensor) -> MapChange:
+        """Return what a refit changes; the first part is of this image, its samples at `places`."""
         nearby = Nearby(places, REACH / self.features.stride)
-        a = self._solved(samples, nearby)
-        change = (samples.features.double().T @ a).float()
+        a = self._solved(parts, nearby)
+        own = a[: len(places)]
+        shared = torch.cat([own, SHARED * a[len(places) :]]).float()
+        change = shared @ torch.cat([part.features for part in parts])
         channels = [values.shape[0] for values in self.features.maps]
-        heads = change[:-1].view(len(self._sides), -1).split(channels, dim=1)
+        heads = change.view(len(self._sides), -1).split(channels, dim=1)
         scaled = [head * scale for head, scale in zip(heads, self._scales, strict=True)]
-        own = NEARNESS * a[: len(places)].float()
-        return MapChange(self._sides, scaled, float(change[-1]) * BIAS, nearby, own)
+        bias = _bias(parts[0]) ** 2 * float(own.sum())
+        return MapChange(self._sides, scaled, bias, nearby, NEARNESS * own.float())
 
-    def _solved(self, samples: SeedSamples, nearby: Nearby) -> Tensor:
-        """Return the fit's weights of the samples, (n,) float64."""
-        features, labels, own = samples.features.double(), samples.labels.double(), len(nearby.places)
+    def _solved(self, parts: Sequence[SeedSamples], nearby: Nearby) -> Tensor:
+        """Return the fit's weights of the samples of all parts, (n,) float64."""
+        samples, own = SeedSamples.joined(parts), len(nearby.places)
+        features = samples.features.double()
         gram = features @ features.T
-        gram[:own, :own] += NEARNESS * nearby.covariance().double()
+        if len(parts) > 1:
+            image = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(part) for part in parts]))
+            gram[image[:, None] != image] *= SHARED
+        gram[:own, :own] += NEARNESS * nearby.covariance().double() + _bias(parts[0]) ** 2
         # Where the map is cut is where a label says that it was wrong.
         prior = samples.prior.double() - self._cut
-        return fit_dual(gram, prior, labels, samples.weights.double(), self.l2)
+        return fit_dual(gram, prior, samples.labels.double(), samples.weights.double(), self.l2)
+
+
+def _bias(samples: SeedSamples) -> float:
+    """Return the constant feature of an image with these labels: nothing while all are of one kind."""
+    kinds = [float(samples.weights[samples.labels == value].sum()) for value in (0, 1)]
+    return BIAS * (min(kinds) / max(kinds)) ** 2 if any(kinds) else 0.0
+
+
+def _thinned(weights: Tensor, labels: Tensor, alike: Nearby) -> Tensor:
+    """Return the weights (n,) of labels that tell the same: a stroke is one answer, however long and wide."""
+    near = alike.covariance() * (labels[:, None] == labels)
+    return weights / (near @ weights).clamp(min=1)
 
 
 def _seeds(labels: Labels) -> SeedMap:

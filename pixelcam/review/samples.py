@@ -166,5 +166,11 @@ def _stamp(model: str, state: str) -> str:
     """Return what samples must be of to be used: of this model and these seeds, and computed like this."""
     from pixelcam.refine import refiner
 
-    recipe = (refiner.WINDOWS, refiner.FULL_WEIGHT, refiner.MOST_SAMPLES, refiner.MOST_AVERAGED, refiner.BIAS)
+    recipe = (
+        refiner.WINDOWS,
+        refiner.ALIKE,
+        refiner.FULL_WEIGHT,
+        refiner.MOST_SAMPLES,
+        refiner.MOST_AVERAGED,
+    )
     return json.dumps({"model": model, "seeds": state, "version": __version__, "recipe": recipe})

@@ -61,8 +61,10 @@ def test_a_cell_is_scored_on_the_map_as_in_the_fit(field):
     tool = Refiner(field)
     refit = tool.fit(labels)
     samples = refit.own
-    a = tool._solved(samples, refit.change.nearby).float()
-    gram = samples.features @ samples.features.T
+    a = tool._solved([samples], refit.change.nearby).float()
+    bias = refiner._bias(samples)
+    assert 0 < bias <= refiner.BIAS
+    gram = samples.features @ samples.features.T + bias**2
     scored = samples.prior + (gram + refiner.NEARNESS * refit.change.nearby.covariance()) @ a
     cells = tool._cells.count(refit.seeds)
     rows, columns = cells.rows, cells.columns
@@ -153,6 +155,46 @@ def test_a_label_speaks_for_its_surroundings_and_not_for_what_is_far(field, monk
     assert found.max() > 0.01
     assert all(abs(place - 30 * ratio) <= 1.5 for place, ratio in zip(strongest, field.ratio, strict=True))
     assert found[-1, -1] < 1e-3 * found.max()
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_labels_of_one_kind_neither_lighten_nor_darken_the_map_as_a_whole(field, value, monkeypatch):
+    monkeypatch.setattr(refiner, "NEARNESS", 0)
+    labels = clicks(*((row, column, value) for row in (20, 50, 80) for column in (30, 70, 110)))
+    change = Refiner(field).fit(labels).change
+    moved = change.logits(field, *((0, side) for side in field.prior.shape)) - field.prior
+    assert change.bias == 0
+    assert moved.std() > 0.05
+    assert abs(moved.mean()) < 0.35 * moved.std(), "what becomes lighter here becomes darker there"
+
+
+def test_the_map_as_a_whole_moves_as_far_as_both_kinds_are_labelled_alike(field):
+    def bias(*places):
+        return refiner._bias(Refiner(field).samples(clicks(*places)))
+
+    alike = bias((30, 30, 2), (80, 110, 1))
+    uneven = bias((30, 30, 2), (80, 110, 1), (20, 110, 1), (80, 20, 1))
+    assert refiner.BIAS >= alike > 2 * uneven > 0
+    assert bias((30, 30, 2)) == bias() == 0
+
+
+def test_a_stroke_counts_once_however_wide_and_two_that_are_apart_count_twice(field):
+    def counted(*boxes):
+        labels = np.zeros(SHAPE, np.uint8)
+        for top, bottom, left, right, value in boxes:
+            labels[top:bottom, left:right] = value
+        return float(Refiner(field).samples(labels).weights.sum())
+
+    reach = int(refiner.ALIKE / field.ratio[0] / field.stride)
+    dot = counted((50, 58, 20, 28, 1))
+    assert counted((46, 62, 20, 36, 1)) < 1.6 * max(dot, 1)
+    assert counted((46, 62, 20, 36, 1)) > 0.9
+    apart = counted((0, 8, 0, 8, 1), (90, 98, 120, 128, 1))
+    assert reach < 60
+    assert apart > 1.8 * dot
+    assert counted((50, 58, 20, 28, 1), (50, 58, 30, 38, 2)) > 1.8 * dot, (
+        "the other kind tells something else"
+    )
 
 
 def test_labels_move_the_map_against_the_threshold(field):
@@ -264,6 +306,35 @@ def test_samples_of_another_image_change_an_image_without_labels(field, slide, r
     assert found.samples == len(other) > 0
     assert not np.allclose(found.foreground, tool.refine(empty).foreground, atol=1e-3)
     assert len(SeedSamples.joined([other, other])) == 2 * len(other)
+
+
+def test_samples_of_other_images_count_for_what_images_share_and_never_for_the_map_as_a_whole(
+    field, monkeypatch
+):
+    tool = Refiner(field)
+    many = tool.samples(clicks((30, 30, 2), (30, 100, 1), (80, 40, 1), (80, 110, 2)))
+    empty = np.zeros(SHAPE, np.uint8)
+    change = tool.fit(empty, [many]).change
+    own = tool.fit(clicks((30, 30, 2), (30, 100, 1), (80, 40, 1), (80, 110, 2))).change
+    assert change.bias == 0
+    assert 0 < change.weights[0].norm() < own.weights[0].norm()
+    monkeypatch.setattr(refiner, "SHARED", 0)
+    assert not any(part.any() for part in tool.fit(empty, [many]).change.weights)
+
+
+def test_what_is_erased_leaves_no_trace(field):
+    tool, kept = Refiner(field), clicks((30, 30, 2), (80, 110, 1))
+    seeds = SeedMap.of(kept)
+    before = tool.draw_all(tool.fit(seeds), MapGrid(SHAPE))
+    more = kept.copy()
+    more[40:60, 20:120] = 1
+    painted = seeds.updated(more, seeds.differing(more))
+    assert not np.array_equal(tool.draw_all(tool.fit(painted), MapGrid(SHAPE)), before)
+    erased = painted.updated(kept, painted.differing(kept))
+    assert np.array_equal(tool.draw_all(tool.fit(erased), MapGrid(SHAPE)), before)
+    nothing = erased.updated(np.zeros_like(kept), erased.differing(np.zeros_like(kept)))
+    own = tool.draw_all(tool.fit(np.zeros_like(kept)), MapGrid(SHAPE))
+    assert np.array_equal(tool.draw_all(tool.fit(nothing), MapGrid(SHAPE)), own)
 
 
 def test_features_past_the_memory_limit_lie_in_a_file_and_are_the_same(shallow, slide, tmp_path):

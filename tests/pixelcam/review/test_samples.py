@@ -87,7 +87,7 @@ def test_samples_of_another_model_are_made_anew(painted, make):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("pixelcam.review.samples.__version__", "99"), ("pixelcam.refine.refiner.BIAS", 7.0)]
+    ("name", "value"), [("pixelcam.review.samples.__version__", "99"), ("pixelcam.refine.refiner.ALIKE", 7.0)]
 )
 def test_samples_that_were_computed_otherwise_are_made_anew(painted, make, monkeypatch, name, value):
     gather(painted, make)
