@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelcam.seeds.labels import BRUSH
+
 PLUGIN = "napari-pixelcam"
 
 
@@ -32,7 +34,7 @@ class Preferences:
     device: str = "auto"
     four_views: bool = False
     opacity: float = 0.55
-    brush_size: int = 9
+    brush_size: int = BRUSH
     proposals: int = 20
     seeds_folder: Path | None = None
 

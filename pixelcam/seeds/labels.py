@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNLABELLED, BACKGROUND, FOREGROUND = 0, 1, 2
+BRUSH = 9
+"""Diameter in image pixels of the brush that labels are painted with, unless another is chosen."""
 
 
 def count_seeds(labels: NDArray[np.uint8]) -> tuple[int, int]:

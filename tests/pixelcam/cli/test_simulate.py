@@ -30,7 +30,18 @@ def test_the_curves_go_to_a_file(simulate, tmp_path):
     assert (report["split"], report["fold"], report["scheme"]) == ("valcl", 0, "official")
     assert len(report["mean_dice"]) == 5
     assert len(report["per_image"]) == report["images"] > 0
-    assert len(ending.out.splitlines()) == 3, "after 0, 2 and 4 clicks"
+    assert len(ending.out.splitlines()) == 5, "after 0 to 4 clicks, odd ones too"
+
+
+def test_strokes_of_one_kind_are_drawn_as_wide_as_asked_for(simulate):
+    found = json.loads(
+        simulate("--clicks", 3, "--order", "background", "--strokes", "--brush", 5, "--json", "-").out
+    )
+    assert (found["order"], found["brush"], len(found["mean_dice"])) == ("background", 5, 4)
+    assert len(found["worse_elsewhere"]) == 4
+    again = simulate("--clicks", 1, "--order", "random", "--json", "-")
+    assert json.loads(again.out)["radius"] == 3
+    assert simulate("--clicks", 1, "--order", "sideways").code == 2
 
 
 def test_a_dash_prints_the_document(simulate):

@@ -10,7 +10,16 @@ from PIL import Image
 from pixelcam.datasets import load_mask, open_dataset
 from pixelcam.errors import CancelledError, ConfigError, DatasetError
 from pixelcam.events import Stop
-from pixelcam.refine.oracle import ClickCurve, ClickResult, next_click, simulate_clicks
+from pixelcam.refine import oracle
+from pixelcam.refine.oracle import (
+    ORDERS,
+    ClickCurve,
+    ClickResult,
+    Manner,
+    correct,
+    next_click,
+    simulate_clicks,
+)
 from pixelcam.seeds import BACKGROUND, FOREGROUND
 from tests.synthetic import write_glas_like
 
@@ -58,7 +67,10 @@ def test_clicks_bring_the_map_nearer_to_the_truth(shallow, images):
 
 
 def test_the_report_counts_clicks_to_a_goal():
-    curves = (ClickCurve("a", (0.5, 0.86, 0.91), (0.1, 0.2)), ClickCurve("b", (0.2, 0.3, 0.88), (0.3, 0.4)))
+    curves = (
+        ClickCurve("a", (0.5, 0.86, 0.91), (0.1, 0.2), (0.0, -0.1, 0.1)),
+        ClickCurve("b", (0.2, 0.3, 0.88), (0.3, 0.4), (0.0, -0.01, 0.2)),
+    )
     result = ClickResult(curves, 0.5)
     assert result.clicks_to(0.85) == [1, 2]
     assert result.clicks_to(0.9) == [2, None]
@@ -70,7 +82,50 @@ def test_the_report_counts_clicks_to_a_goal():
     assert report["per_image"][1]["dice"] == [0.2, 0.3, 0.88]
 
 
-@pytest.mark.parametrize("wrong", [{"clicks": 0}, {"threshold": 1.5}])
+def test_the_report_tells_drops_and_what_became_worse_elsewhere():
+    curves = (
+        ClickCurve("a", (0.5, 0.3, 0.9), (), (0.0, -0.03, -0.01)),
+        ClickCurve("b", (0.5, 0.4, 0.8), (), (0.0, -0.01, 0.2)),
+    )
+    report = ClickResult(curves, 0.5, Manner("background", 9)).to_json()
+    assert report["largest_drop"] == pytest.approx(0.15)
+    assert report["worse_elsewhere"] == [0, 0.5, 0]
+    assert (report["order"], report["brush"], report["radius"]) == ("background", 9, None)
+
+
+@pytest.mark.parametrize("brush", [None, 9])
+@pytest.mark.parametrize("order", ORDERS)
+def test_corrections_are_truthful_and_of_the_kinds_that_were_asked_for(shallow, images, order, brush):
+    sample = images.masked[0]
+    curve, labels = correct(shallow, sample, 4, 0.5, Manner(order, brush))
+    truth = load_mask(sample, labels.shape)
+    assert len(curve.dice) == len(curve.rest) == 5
+    assert curve.rest[0] == 0
+    only = {"foreground": {FOREGROUND}, "background": {BACKGROUND}}.get(order, {FOREGROUND, BACKGROUND})
+    assert set(labels[labels != 0].tolist()) <= only
+    assert (labels != 0).any()
+    if brush is not None:
+        assert (truth[labels == FOREGROUND] == 1).all()
+        assert (truth[labels == BACKGROUND] == 0).all()
+    assert np.array_equal(labels, correct(shallow, sample, 4, 0.5, Manner(order, brush))[1])
+
+
+def test_a_stroke_runs_along_the_area_as_wide_as_the_brush():
+    truth, region = np.ones((60, 200), np.uint8), np.ones((60, 200), bool)
+    region[20:31, 60:100] = False
+    area, place = oracle._largest_wrong(region, truth, FOREGROUND)
+    labels = np.zeros(truth.shape, np.uint8)
+    oracle._paint(labels, truth, area, place, FOREGROUND, 9)
+    rows, columns = np.nonzero(labels)
+    assert rows.max() - rows.min() + 1 == 9
+    assert columns.max() - columns.min() + 1 == pytest.approx(40 + 9, abs=2)
+    assert set(np.unique(labels)) == {0, FOREGROUND}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"clicks": 0}, {"threshold": 1.5}, {"manner": Manner("sideways")}, {"manner": Manner(brush=0)}],
+)
 def test_senseless_settings_are_refused(shallow, images, wrong):
     with pytest.raises(ConfigError):
         simulate_clicks(shallow, images, **wrong)
