@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 SEEDS, VIEW, NAVIGATE, JUDGE, HELP = "Seeds", "View", "Navigate", "Judge", "Model & help"
-GROUPS = (SEEDS, VIEW, NAVIGATE, JUDGE, HELP)
+DOCK = "Dock"
+GROUPS = (SEEDS, VIEW, NAVIGATE, JUDGE, DOCK, HELP)
 """The groups of the sheet, in its order."""
 
 _SPOKEN = {

@@ -23,12 +23,12 @@ def open_dock(viewer: napari.Viewer) -> PixelCAMDock:
 def open_for_localize(viewer: napari.Viewer) -> None:
     """Open the dock with the Localize button in sight and ready for the keyboard."""
     widget = open_dock(viewer)
-    widget.scroll.ensureWidgetVisible(widget.localize)
+    widget.go_to(widget.localize)
     widget.localize.run_button.setFocus()
 
 
 def open_for_seeds(viewer: napari.Viewer) -> None:
     """Open the dock with the seed brushes in sight and ready for the keyboard."""
     widget = open_dock(viewer)
-    widget.scroll.ensureWidgetVisible(widget.seeds)
+    widget.go_to(widget.seeds)
     widget.seeds.brushes["foreground"].setFocus()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelcam.errors import PixelCAMError
+from pixelcam.folders import user_dir
 from pixelcam.seeds.labels import BRUSH
 
 PLUGIN = "napari-pixelcam"
+FOLDED = "dock.json"
+"""In the user's folder: which sections of the dock the person has folded."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +63,22 @@ def load_preferences() -> Preferences:
         proposals=settings.seeds.proposals,
         seeds_folder=Path(folder).expanduser() if folder else None,
     )
+
+
+def load_folded() -> dict[str, bool]:
+    """Return which sections of the dock the person has folded or unfolded, by name; none where unknown."""
+    try:
+        known = json.loads((user_dir() / FOLDED).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {name: folded for name, folded in known.items() if isinstance(folded, bool)}
+
+
+def keep_folded(folded: dict[str, bool]) -> None:
+    """Remember which sections of the dock are folded, where that can be written."""
+    from pixelcam.export.atomic import write_text
+
+    with suppress(PixelCAMError):  # a dock that forgets it is no reason to bother anyone
+        write_text(user_dir() / FOLDED, json.dumps(folded, sort_keys=True))

@@ -50,7 +50,9 @@ class ClassBars(QWidget):
         """Return room for the rows."""
         return QSize(200, len(self._rows) * self._row_height() + 4)
 
-    minimumSizeHint = sizeHint  # noqa: N815 - Qt's name
+    def minimumSizeHint(self) -> QSize:
+        """Return the same height in a narrow dock."""
+        return QSize(100, self.sizeHint().height())
 
     def _row_height(self) -> int:
         return self.fontMetrics().height() + 5
@@ -84,7 +86,8 @@ class ClassBars(QWidget):
                 middle | int(Qt.AlignmentFlag.AlignRight),
                 f"{value:.0%}".replace("%", " %"),
             )
-            bar = QRectF(left, top + height / 2 - 4, groove, 8)
+            thick = max(8.0, metrics.height() * 0.5)
+            bar = QRectF(left, top + (height - thick) / 2, groove, thick)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(self._tones.line)
             painter.drawRoundedRect(bar, 2, 2)

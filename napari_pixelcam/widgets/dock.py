@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtGui import QHideEvent, QKeyEvent, QKeySequence, QResizeEvent
+from qtpy.QtGui import QHideEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from napari_pixelcam import bindings
@@ -25,11 +27,12 @@ from napari_pixelcam.controllers.tools import ToolsController
 from napari_pixelcam.controllers.uncertain import UncertainController
 from napari_pixelcam.controllers.views import ViewsController
 from napari_pixelcam.controllers.workbench import WorkbenchController
-from napari_pixelcam.keys import HELP, Keys
+from napari_pixelcam.keys import DOCK, HELP, Keys
 from napari_pixelcam.preferences import load_preferences
 from napari_pixelcam.widgets.collector import Collector
 from napari_pixelcam.widgets.export import ExportSection
 from napari_pixelcam.widgets.finetune import FinetuneSection
+from napari_pixelcam.widgets.folding import Folding
 from napari_pixelcam.widgets.image_model import ImageModelSection
 from napari_pixelcam.widgets.keysback import KeysBack
 from napari_pixelcam.widgets.keysheet import KeySheet
@@ -37,6 +40,7 @@ from napari_pixelcam.widgets.localize import LocalizeSection
 from napari_pixelcam.widgets.message import Message, Subject
 from napari_pixelcam.widgets.qt_background import QtBackground
 from napari_pixelcam.widgets.refine import RefineRow
+from napari_pixelcam.widgets.section import Section
 from napari_pixelcam.widgets.seeds import SeedsSection
 from napari_pixelcam.widgets.theme import Tones
 from napari_pixelcam.widgets.threshold import ThresholdSection
@@ -51,11 +55,14 @@ JOB_TICK = 300
 """Milliseconds between looks into a running job's folder."""
 WORK_TICK = 1000
 """Milliseconds between looks whether the reviewer works, which is timed."""
-WIDTH = 345
-"""Pixels that the dock is wide at least; more where fonts ask for more."""
+WIDTH, SHARE = 345, 0.26
+"""Pixels that the dock is wide when it opens, and the most of the screen's width that it takes then."""
+LEAST = 30
+"""Letters that the dock is wide at least."""
 SPARE = 120
 """Pixels of the dock's height that are left to messages when the work list takes the rest."""
 
+_SIZED = "QLineEdit, QAbstractSpinBox, QAbstractItemView, QProgressBar, ClassBars, LossPlot"
 _SEVERITY = {
     "info": NotificationSeverity.INFO,
     "warning": NotificationSeverity.WARNING,
@@ -108,6 +115,7 @@ class PixelCAMDock(QWidget):
         self.finetune = FinetuneSection(self.session, self.finetune_controller)
         self.message = Message(closable=True)
         self._lay_out()
+        self.folding = Folding(self._named())
         self._bind_keys()
         self._keys_back = KeysBack(self, self.give_keys_back)
         self.worklist.images.chosen.connect(self.give_keys_back)
@@ -121,9 +129,11 @@ class PixelCAMDock(QWidget):
             self._collector.stop,
         )
         self.workbench.changed.connect(self._on_workbench)
+        self._unfold_by_need()
         self.session.notified.connect(self._on_notified)
         self._follow_subjects()
         napari_viewer.events.theme.connect(self._on_theme)
+        get_settings().appearance.events.font_size.connect(self._on_theme)
         self._on_theme()
         self._timers = [
             self._tick(SAVE_TICK, self.seeds_controller.tick),
@@ -132,7 +142,7 @@ class PixelCAMDock(QWidget):
             self._tick(WORK_TICK, self.workbench.tick),
         ]
         self._watch_for_the_end()
-        self._settled = False
+        self._settled = self._fitted = False
         self.session.catalogue_changed.connect(self._collector.settle)
         self.session.localized.connect(self._settle)
         self.session.refresh_catalogue()
@@ -145,6 +155,7 @@ class PixelCAMDock(QWidget):
             for timer in self._timers:
                 timer.stop()
             self._viewer.events.theme.disconnect(self._on_theme)
+            get_settings().appearance.events.font_size.disconnect(self._on_theme)
             self.comparison_controller.close()
             for record in self.session.records():
                 if self.seeds_controller.autosaver.is_clean(record):
@@ -164,6 +175,41 @@ class PixelCAMDock(QWidget):
             self.export,
             self.finetune,
         )
+
+    def _named(self) -> dict[str, Section]:
+        names = ("work list", "image", "localize", "threshold", "seeds", "export", "fine-tune")
+        return dict(zip(names, self.sections, strict=True))
+
+    def _unfold_by_need(self) -> None:
+        need = self.folding.need
+        self.session.localized.connect(lambda record: need("localize", "threshold", "seeds"))
+        self.session.seeds_changed.connect(lambda record: record.seeds is not None and need("seeds"))
+        self.workbench.changed.connect(lambda: self.workbench.project is not None and need("work list"))
+        self.workbench.locked.connect(lambda message: self.worklist.unfold())
+        self.export_controller.failed.connect(lambda message: self.export.unfold())
+        self.finetune_controller.finished.connect(lambda name: self.finetune.unfold())
+        self.finetune_controller.ended.connect(lambda level, message: self.finetune.unfold())
+
+    def _in_use(self) -> dict[str, bool]:
+        record = self.session.record
+        shown, painted = record is not None and record.result is not None, record is not None and record.seeds
+        return {
+            "work list": self.workbench.project is not None,
+            "image": True,
+            "localize": True,
+            "threshold": shown,
+            "seeds": shown or bool(painted),
+            "export": False,
+            "fine-tune": self.finetune_controller.progress.busy,
+        }
+
+    def go_to(self, section: Section) -> None:
+        """Unfold a section, bring it into sight, and put the keyboard on its head."""
+        section.unfold()
+        section.head.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        QApplication.sendPostedEvents()  # so that it is laid out before it is scrolled to
+        self.scroll.ensureWidgetVisible(section, 0, 0)
+        self.scroll.ensureWidgetVisible(section.head)
 
     def _lay_out(self) -> None:
         inside = QWidget()
@@ -188,6 +234,10 @@ class PixelCAMDock(QWidget):
         bindings.bind_uncertain(keys, self.uncertain_controller)
         bindings.bind_labels(keys, self.tools_controller)
         bindings.bind_model(keys, self.localize_controller, self.refine_controller)
+        for number, section in enumerate(self.sections):
+            text = f"To {section.called}"
+            keys.add(f"section {number}", f"Alt+{number}", DOCK, text, partial(self.go_to, section))
+        keys.add("image", "Alt+9", DOCK, "From the dock back to the image", self.give_keys_back)
         keys.add("help", "F1", HELP, "This sheet; also ?", self.show_keys)
         # napari's key maps know no key by the name of ?, which is another one on every keyboard.
         self._question = QShortcut(QKeySequence("?"), self)
@@ -264,6 +314,8 @@ class PixelCAMDock(QWidget):
     def _on_theme(self, event: object = None) -> None:
         tones = Tones.of(self._viewer.theme)
         self.message.set_tones(tones)
+        size = get_settings().appearance.font_size  # napari gives it to labels and buttons alone
+        self.setStyleSheet(f"{_SIZED} {{ font-size: {size}pt; }}")
         for section in self.sections:
             section.set_tones(tones)
 
@@ -274,6 +326,13 @@ class PixelCAMDock(QWidget):
         if application is not None:
             application.aboutToQuit.connect(self.close_down)
         self.destroyed.connect(self._parts.close)  # not a method of the dock, which is no more by then
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Fold what is not in use where the screen is small, which is not known before."""
+        super().showEvent(event)
+        if not self._fitted:
+            self._fitted = True
+            self.folding.fit(self.screen().availableGeometry().height(), self._in_use())
 
     def event(self, event: QEvent) -> bool:
         """See the window that the dock ends up in, which is not known before."""
@@ -335,9 +394,19 @@ class _Column(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         hint = super().minimumSizeHint()
-        beside = self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
-        hint.setWidth(max(WIDTH, self.widget().minimumSizeHint().width() + beside))
+        least = self.fontMetrics().averageCharWidth() * LEAST
+        hint.setWidth(max(least, self.widget().minimumSizeHint().width() + self._beside()))
         return hint
+
+    def sizeHint(self) -> QSize:
+        hint = super().sizeHint()
+        most = round(self.screen().availableGeometry().width() * SHARE)
+        wanted = max(WIDTH, self.widget().sizeHint().width() + self._beside())
+        hint.setWidth(max(min(wanted, most), self.minimumSizeHint().width()))
+        return hint
+
+    def _beside(self) -> int:
+        return self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.LayoutRequest and self.minimumSizeHint().width() > self.width():

@@ -66,6 +66,7 @@ class ExportSection(Section):
         self.run_button = button("E&xport", "Write the chosen files into the folder (Alt+X)")
         self.status = Message()
         form = QFormLayout()
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.addRow("Seeds", row(self.seeds, self.everywhere))
         form.addRow("Map", self.map)
         form.addRow("Regions", self.regions)

@@ -44,9 +44,11 @@ class LossPlot(QWidget):
 
     def sizeHint(self) -> QSize:
         """Return a low, wide box."""
-        return QSize(200, 96)
+        return QSize(200, max(96, 6 * self.fontMetrics().height()))
 
-    minimumSizeHint = sizeHint  # noqa: N815 - Qt's name
+    def minimumSizeHint(self) -> QSize:
+        """Return the same height in a narrow dock."""
+        return QSize(100, self.sizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw frame, scale and line."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import Container
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_pixelcam.widgets.theme import Tones
+from napari_pixelcam.widgets.wraprow import ShorteningButton, WrapRow
 
 
 class Section(QWidget):
@@ -23,6 +24,9 @@ class Section(QWidget):
     title
         What stands in its head.
     """
+
+    folded_by_hand = Signal(bool)
+    """The person has folded it (or unfolded it), which is remembered."""
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,6 +47,25 @@ class Section(QWidget):
         layout.addWidget(self.content)
         self.head.toggled.connect(self._fold)
         self.head.setChecked(True)
+        self.head.clicked.connect(lambda unfolded: self.folded_by_hand.emit(not unfolded))
+
+    @property
+    def called(self) -> str:
+        """Its title for people, without number and mnemonic."""
+        return self._title.lstrip("0123456789 ").replace("&&", "&")
+
+    @property
+    def folded(self) -> bool:
+        """Whether only its head is to be seen."""
+        return not self.head.isChecked()
+
+    def fold(self) -> None:
+        """Leave only the head in sight."""
+        self.head.setChecked(False)
+
+    def unfold(self) -> None:
+        """Show all of it, as it is needed now."""
+        self.head.setChecked(True)
 
     def _fold(self, unfolded: bool) -> None:
         self.content.setVisible(unfolded)
@@ -55,6 +78,10 @@ class Section(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Line up the forms once they are drawn: before, a label does not know its font."""
         super().showEvent(event)
+        for choice in self.content.findChildren(QComboBox):  # a long name must not widen the dock
+            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            choice.setMinimumContentsLength(6)
+            choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         QTimer.singleShot(0, self._line_up)
 
     def _line_up(self) -> None:
@@ -79,15 +106,13 @@ class Section(QWidget):
                 child.set_tones(tones)
 
 
-def row(*items: QWidget | QLayout | None, spacing: int = 6) -> QHBoxLayout:
-    """Return widgets side by side; `None` is a stretch."""
-    layout = QHBoxLayout()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(spacing)
+def row(*items: QWidget | QLayout | None, spacing: int = 6) -> WrapRow:
+    """Return widgets side by side, in several lines where there is no room; `None` leaves the rest empty."""
+    layout = WrapRow(spacing, stretched=None not in items)
     for item in items:
         if item is None:
-            layout.addStretch(1)
-        elif isinstance(item, QLayout):
+            continue
+        if isinstance(item, QLayout):
             layout.addLayout(item)
         else:
             layout.addWidget(item)
@@ -96,7 +121,7 @@ def row(*items: QWidget | QLayout | None, spacing: int = 6) -> QHBoxLayout:
 
 def button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:
     """Return a push button with its tooltip."""
-    made = QPushButton(text)
+    made = ShorteningButton(text)
     made.setToolTip(tip)
     made.setCheckable(checkable)
     return made

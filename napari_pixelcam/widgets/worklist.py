@@ -203,6 +203,7 @@ class WorkListSection(Section):
     def edit_note(self) -> None:
         """Put the cursor into the note."""
         if self._controller.current is not None:
+            self.unfold()
             self.note.setFocus()
 
     def _on_said(self, level: str, text: str, about: Subject | None = None) -> None:
