@@ -355,6 +355,29 @@ class WorkbenchController:
                 failed=lambda error: None,  # they are a convenience
             )
 
+    @property
+    def all_done(self) -> bool:
+        """Whether every image of the project is done or left out."""
+        return bool(self.entries) and all(entry.status in ("done", "skipped") for entry in self.entries)
+
+    def report(self, path: Path) -> None:
+        """Write the project's report, in the background."""
+        project = self.project
+        if project is None:
+            return
+        self.note_work()
+        self.seeds.flush()
+
+        def work(task: Any) -> Path:
+            from pixelcam.review.report import write_report
+
+            return write_report(project, path)
+
+        self.session.background.submit(work, done=self._reported, failed=self._fail)
+
+    def _reported(self, path: Path) -> None:
+        self.said.emit("good", f"The report is in {path}.", lambda: self.project)
+
     # Adding and localizing many.
 
     def add_images(self, paths: Sequence[Path]) -> None:

@@ -186,9 +186,16 @@ class PixelCAMDock(QWidget):
         self.session.seeds_changed.connect(lambda record: record.seeds is not None and need("seeds"))
         self.workbench.changed.connect(lambda: self.workbench.project is not None and need("work list"))
         self.workbench.locked.connect(lambda message: self.worklist.unfold())
+        self.worklist.wanted.connect(self._go_on_with)
         self.export_controller.failed.connect(lambda message: self.export.unfold())
         self.finetune_controller.finished.connect(lambda name: self.finetune.unfold())
         self.finetune_controller.ended.connect(lambda level, message: self.finetune.unfold())
+
+    def _go_on_with(self, what: str) -> None:
+        """Lead on from a list that is done."""
+        if what == "export":
+            self.export.everywhere.setChecked(True)
+        self.go_to(self._named()[what])
 
     def _in_use(self) -> dict[str, bool]:
         record = self.session.record

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -42,6 +43,9 @@ class WorkListSection(Section):
     controller
         What it acts on.
     """
+
+    wanted = Signal(str)
+    """The reviewer wants to go on with this: "export" or "fine-tune"."""
 
     def __init__(self, controller: WorkbenchController) -> None:
         super().__init__("Work list")
@@ -111,6 +115,7 @@ class WorkListSection(Section):
         self.lost = _block(row(self._make_lost()))
         self.bench = _block(
             row(self.about, self.close_button),
+            self._make_following(),
             row(self.order, self.filter),
             self.hint,
             self.images,
@@ -122,6 +127,18 @@ class WorkListSection(Section):
         )
         return self.bench
 
+    def _make_following(self) -> QWidget:
+        self.following_text = note()
+        self.export_button = button("Export…", "Take the seeds of all images along, and this image's map")
+        self.tune_button = button("Fine-tune…", "Let the model learn from the seeds of all images")
+        self.report_button = button(
+            "Report…", "Write one page on the project: who did what, before and after"
+        )
+        self.following = _block(
+            self.following_text, row(self.export_button, self.tune_button, self.report_button, spacing=4)
+        )
+        return self.following
+
     def _make_lost(self) -> QLayout:
         self.lost_text = note()
         self.find_button = button("Find it…", "Show where this image is now; it is known by its content")
@@ -131,6 +148,9 @@ class WorkListSection(Section):
     def _wire(self) -> None:
         controller = self._controller
         self.find_button.clicked.connect(lambda: self.ask_lost())
+        self.export_button.clicked.connect(lambda: self.wanted.emit("export"))
+        self.tune_button.clicked.connect(lambda: self.wanted.emit("fine-tune"))
+        self.report_button.clicked.connect(lambda: self.ask_report())
         self.open_button.clicked.connect(lambda: self.ask_open())
         self.new_button.clicked.connect(lambda: self.ask_new())
         self.reviewer.returnPressed.connect(lambda: self._again(read_only=False))
@@ -181,6 +201,16 @@ class WorkListSection(Section):
         paths, _ = QFileDialog.getOpenFileNames(self, "Add images", str(Path.home()))
         if paths:
             self._controller.add_images([Path(path) for path in paths])
+
+    def ask_report(self) -> None:
+        """Ask where the project's report is to go, and write it."""
+        project = self._controller.project
+        if project is not None:
+            path, _ = QFileDialog.getSaveFileName(
+                self, "Report", str(Path.home() / f"{project.name}.html"), "Page (*.html)"
+            )
+            if path:
+                self._controller.report(Path(path))
 
     def ask_lost(self) -> None:
         """Ask where the lost image is now."""
@@ -241,6 +271,12 @@ class WorkListSection(Section):
         done = sum(one.status in ("done", "skipped") for one in controller.entries)
         count = f"{done} of {len(controller.entries)} done"
         self.about.setText(f"<b>{escape(project.name)}</b> · {escape(project.reviewer)}<br>{count}")
+        self.following.setVisible(controller.all_done)
+        self.following_text.setText(
+            f"<b>All {len(controller.entries)} images are done.</b> What comes next:"
+            if len(controller.entries) > 1
+            else "<b>The image is done.</b> What comes next:"
+        )
         self._show_hint()
         self.images.show_entries(controller.listed, controller.current, controller.lost.ids)
         self._show_lost()

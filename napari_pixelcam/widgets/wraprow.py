@@ -154,6 +154,10 @@ class WrapRow(QLayout):
 class ShorteningButton(QPushButton):
     """A push button that shortens its text where it has not the room for it; the tooltip has all of it."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)  # it may shrink
+
     def minimumSizeHint(self) -> QSize:
         """Return room for a few letters."""
         hint = super().minimumSizeHint()
