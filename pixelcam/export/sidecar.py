@@ -163,7 +163,7 @@ class SeedSidecar:
         for name in ("scale", "translate"):
             y, x = known.get(name, getattr(cls, name))
             known[name] = (float(y), float(x))
-        if min(known["scale"]) <= 0:
+        if min(known["scale"]) < 1e-3:
             raise ValueError("no scale")
         if known.get("model") is not None:
             # Only here, because it loads torch, which whoever writes seeds in a window must not wait for.
