@@ -8,6 +8,7 @@ from magicgui.widgets import ComboBox, Container
 from napari.layers import Image
 
 from napari_pixelcam.backend import Catalogue
+from napari_pixelcam.controllers.pictures import PicturesController
 from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.images import microns_per_pixel
 from napari_pixelcam.widgets.section import Section, note
@@ -21,12 +22,17 @@ class ImageModelSection(Section):
     def __init__(self, session: Session) -> None:
         super().__init__("1   Image && model")
         self._session = session
-        self._images: list[Image] = []
+        self._pictures = PicturesController(session)
         self.image = ComboBox(
             label="Image",
             choices=self._image_choices,
             nullable=True,
             tooltip="The image layer that the sections below work on. It follows the layer list.",
+        )
+        self.picture = ComboBox(
+            label="Picture",
+            choices=self._picture_choices,
+            tooltip="The file of this image holds several pictures; another one opens as a layer of its own",
         )
         self.model = ComboBox(
             label="Model",
@@ -38,13 +44,14 @@ class ImageModelSection(Section):
             choices=self._device_choices,
             tooltip="The processor that the model runs on; “automatic” takes the fastest that is here",
         )
-        self.form = Container(widgets=[self.image, self.model, self.device], labels=True)
+        self.form = Container(widgets=[self.image, self.picture, self.model, self.device], labels=True)
         self.form.margins = (0, 0, 0, 0)
         self.align_labels(self.form)
         self.about = note()
         self.body.addWidget(self.form.native)
         self.body.addWidget(self.about)
         self.image.changed.connect(self._on_image_chosen)
+        self.picture.changed.connect(self._on_picture_chosen)
         self.model.changed.connect(lambda name: name and session.choose_model(name))
         self.device.changed.connect(lambda name: name and session.choose_device(name))
         session.images_changed.connect(self._refresh_images)
@@ -60,6 +67,11 @@ class ImageModelSection(Section):
     def _image_choices(self, widget: Any = None) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self._session.images()]
 
+    def _picture_choices(self, widget: Any = None) -> list[tuple[str, int]]:
+        slide = self._pictures.slide_of(self._session.record)
+        count = slide.pictures if slide is not None else 0
+        return [(f"{number} of {count}", number) for number in range(1, count + 1)]
+
     def _model_choices(self, widget: Any = None) -> list[str]:
         catalogue = self._session.catalogue
         return list(catalogue.models) if catalogue else []
@@ -72,6 +84,11 @@ class ImageModelSection(Section):
     def _on_image_chosen(self, layer: Image | None) -> None:
         if layer is not None:
             self._session.choose_image(layer)
+
+    def _on_picture_chosen(self, number: int | None) -> None:
+        if number is not None:
+            self._pictures.choose(number)
+            self._show_picture(self._session.record)  # the other one is not there yet, or cannot be had
 
     def _refresh_images(self) -> None:
         with self.image.changed.blocked():
@@ -91,7 +108,16 @@ class ImageModelSection(Section):
                 self.image.value = record.layer
             elif record is None:
                 self.image.value = None
+        self._show_picture(record)
         self._describe(record)
+
+    def _show_picture(self, record: ImageRecord | None) -> None:
+        slide = self._pictures.slide_of(record)
+        with self.picture.changed.blocked():
+            self.picture.reset_choices()
+            if slide is not None:
+                self.picture.value = slide.series
+        self.picture.visible = slide is not None
 
     def _show_model(self, name: str) -> None:
         with self.model.changed.blocked():
