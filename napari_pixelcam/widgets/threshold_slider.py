@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, QSize, Qt
 from qtpy.QtGui import QKeyEvent, QPainter, QPaintEvent, QPolygonF
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_pixelcam.widgets.theme import Tones
@@ -39,6 +39,7 @@ class ThresholdSlider(QLabeledDoubleSlider):
         self.groove.setAccessibleName("Threshold")
         self.groove.installEventFilter(self)
         self.setFocusProxy(self.groove)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move with the keys, which superqt's slider for floats does not heed."""
