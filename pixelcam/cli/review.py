@@ -125,10 +125,16 @@ def open_(
 
 
 @app.command("list")
-def list_(folder: Folder, reviewer: Reviewer, as_json: options.AsJson = False) -> None:
+def list_(
+    folder: Folder,
+    reviewer: Annotated[
+        str, typer.Option(help="Whose view; yours where you have worked in it, or that of who has alone.")
+    ] = "",
+    as_json: options.AsJson = False,
+) -> None:
     """List the images of a project as a reviewer sees them."""
-    with _looking_at(folder, reviewer) as project:
-        entries = project.images()
+    with _looking_at(folder, reviewer or _account()) as project:
+        entries = project.images_of(_whose(project, asked=bool(reviewer)))
     if as_json:
         print_json([_document(entry) for entry in entries])
         return
@@ -325,6 +331,23 @@ def _looking_at(folder: Path, reviewer: str) -> Project:
     from pixelcam.review import Project
 
     return Project.open(folder, reviewer=reviewer, read_only=True)
+
+
+def _whose(project: Project, asked: bool) -> str:
+    """Return whose view is listed: of who was asked for, of the account, or of who has worked in it alone."""
+    names = project.reviewers()
+    if project.reviewer in names or not names:
+        return project.reviewer
+    if asked:
+        raise ProjectError(
+            f"Nobody called {project.reviewer!r} has worked in {project.folder}; name one of "
+            f"{', '.join(names)} with --reviewer."
+        )
+    if len(names) > 1:
+        print_note(f"{', '.join(names)} have worked in it; --reviewer NAME shows what one of them has done.")
+        return project.reviewer
+    print_note(f"As {names[0]} sees them.")
+    return names[0]
 
 
 def _find(project: Project, image: str) -> ImageEntry:

@@ -61,6 +61,11 @@ def checked_reviewer(name: str) -> str:
     return cleaned
 
 
+def folded_reviewer(name: str) -> str:
+    """Return what is the same for all names that people take for the same: by case, width or ligature."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def slug(reviewer: str) -> str:
     """Return a reviewer's name as a part of file names, different for each name on any file system."""
     plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in reviewer)[:24]

@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -17,9 +17,16 @@ from pixelcam.errors import CancelledError, ImageError, OutputError, PixelCAMErr
 from pixelcam.events import Event, EventSink, Stop, StopCheck, ignore_events, never_stop
 from pixelcam.export.atomic import output_error
 from pixelcam.review import clearing, database, images, journal, records
-from pixelcam.review.database import DATABASE, DamagedError, Database
+from pixelcam.review.database import (
+    DATABASE,
+    ERRORS,
+    DamagedError,
+    Database,
+    connect,
+    refuse_foreign_parts,
+)
 from pixelcam.review.entries import ImageEntry
-from pixelcam.review.locking import ReviewerLock, checked_reviewer, is_read_only, slug
+from pixelcam.review.locking import ReviewerLock, checked_reviewer, folded_reviewer, is_read_only, slug
 from pixelcam.review.rescuing import rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
 from pixelcam.slides import Slide, open_slide, series_of
@@ -110,6 +117,7 @@ class OpenProject:
                 f"{folder} holds no project ({DATABASE} is not there); choose another folder or make a "
                 "new project."
             )
+        reviewer = _known_spelling(folder, reviewer)
         lock = None
         if not read_only:
             try:
@@ -180,9 +188,18 @@ class OpenProject:
     # Images.
 
     def reviewers(self) -> list[str]:
-        """Return the names of all who have worked here, in the order of their coming."""
+        """Return the names of all who have painted or judged, in the order of their coming.
+
+        Who has merged, localized or looked only is no reviewer with everything to do.
+        """
         with self._database.reading() as connection:
-            return [name for (name,) in connection.execute("SELECT name FROM reviewers ORDER BY id")]
+            return [
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM reviewers WHERE id IN (SELECT reviewer FROM saves "
+                    "UNION SELECT reviewer FROM judgements) ORDER BY id"
+                )
+            ]
 
     def add_images(
         self,
@@ -386,6 +403,19 @@ class OpenProject:
 
     def _unknown(self, id: int) -> ProjectError:
         return ProjectError(f"The project {self.folder} holds no image of the number {id}; look at its list.")
+
+
+def _known_spelling(folder: Path, reviewer: str) -> str:
+    """Return a name as it is written in a project already, where it differs by case or look-alike forms."""
+    try:
+        refuse_foreign_parts(folder / DATABASE)
+        with closing(connect(folder / DATABASE, "ro")) as connection:
+            names = [str(row[0]) for row in connection.execute("SELECT name FROM reviewers ORDER BY id")]
+    except (*ERRORS, ProjectError):  # opening it will say what is wrong
+        return reviewer
+    if reviewer in names:
+        return reviewer
+    return next((name for name in names if folded_reviewer(name) == folded_reviewer(reviewer)), reviewer)
 
 
 Known = dict[tuple[str, int | None], tuple[int, int, int]]

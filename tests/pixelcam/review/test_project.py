@@ -12,7 +12,7 @@ import pytest
 from pixelcam.errors import ConfigError, ImageError, OutputError, ProjectError, ProjectLockedError
 from pixelcam.events import Stop
 from pixelcam.localize import ModelRef
-from pixelcam.review import STATUSES, Project, is_project
+from pixelcam.review import STATUSES, Project, is_project, journal, merge, records
 from pixelcam.slides import hash_file
 from tests.pixelcam.review.conftest import SIZES, localization, write_image
 
@@ -79,7 +79,7 @@ def test_judgements_survive_and_belong_to_their_reviewer(folder):
         assert (mine.status, mine.label, mine.note) == ("done", "benign", "fold at the edge\nsecond line ü")
         assert (mine.threshold, mine.seconds) == (0.4, 3.5)
         assert (his.status, his.label, his.note, his.threshold, his.seconds) == ("to do", None, "", None, 0)
-        assert ann.reviewers() == ["Ann", "Bob"]
+        assert ann.reviewers() == ["Ann"], "Bob has only looked"
         bob.set_label(image, "cannot tell")
         assert ann.image(image).label == "benign"
         ann.set_label(image, None)
@@ -255,3 +255,49 @@ def test_the_database_is_made_to_last(project):
         assert own.execute("PRAGMA synchronous").fetchone()[0] == 2
         with pytest.raises(sqlite3.IntegrityError):
             own.execute("INSERT INTO judgements (image, reviewer) VALUES (99, 99)")
+
+
+def test_who_has_only_looked_localized_or_merged_is_no_reviewer_with_everything_to_do(folder, tmp_path):
+    with Project.open(folder, reviewer="Ann") as ann:
+        ann.set_status(1, "done")
+    with Project.open(folder, reviewer="technician") as other:
+        other.keep_localization(1, localization("a", *SIZES["a"]), 0.1)
+    merge(tmp_path / "merged", [folder], reviewer="technician")
+    for place in (folder, tmp_path / "merged"):
+        with Project.open(place, reviewer="reader", read_only=True) as project:
+            assert project.reviewers() == ["Ann"]
+
+
+@pytest.mark.parametrize("name", ["ann", " ANN ", "Ａｎｎ", "Ann\u00a0"])
+def test_a_name_that_looks_like_a_known_one_is_that_one(folder, name):
+    with Project.open(folder, reviewer="Ann") as ann:
+        ann.set_note(1, "mine")
+        with pytest.raises(ProjectLockedError):
+            Project.open(folder, reviewer=name)
+    with Project.open(folder, reviewer=name) as again:
+        assert (again.reviewer, again.image(1).note) == ("Ann", "mine")
+
+
+@pytest.mark.parametrize("year", ["1999", "2040"])
+def test_the_newest_map_is_the_one_made_last_whatever_the_clock_says(project, folder, monkeypatch, year):
+    first = project.images()[0].id
+    made = localization("a", *SIZES["a"])
+    project.keep_localization(first, made, 0.1)
+    monkeypatch.setattr(records, "now", lambda: f"{year}-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr(journal, "now", lambda: f"{year}-01-01T00:00:00.000+00:00")
+    later = replace(made, foreground=1 - made.foreground, model=ModelRef("tuned", "cd" * 32))
+    project.keep_localization(first, later, 0.2)
+    project.write_seeds(first, (0, 0, 2, 2), np.full((2, 2), 2, np.uint8))
+    project.accept(first, later)
+    project.accept(first, made, 0.25)
+    assert project.image(first).model.name == "tuned"
+    np.testing.assert_allclose(project.localization(first).foreground, later.foreground, atol=1e-3)
+    assert project.first_map(first).model.name == "starter"
+    assert project.image(first).accepted.threshold == 0.25
+    assert [model.name for model in project.models()] == ["starter", "tuned"]
+    project.close()
+    merge(folder.parent / "merged", [folder], reviewer="Ann")
+    with Project.open(folder.parent / "merged", reviewer="Ann") as merged:
+        assert merged.image(1).model.name == "tuned"
+        np.testing.assert_allclose(merged.localization(1).foreground, later.foreground, atol=1e-3)
+        assert merged.image(1).accepted.threshold == 0.25
