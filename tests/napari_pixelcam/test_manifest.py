@@ -117,3 +117,89 @@ def test_the_writer_saves_seeds_and_refuses_other_labels(plugin, tmp_path):
     with pytest.raises(SeedsError, match="holds other labels"):
         layer.save(str(tmp_path / "other.png"), plugin="napari-pixelcam")
     assert not (tmp_path / "other.png").exists()
+
+
+@pytest.fixture
+def napari_and_us(npe2pm, plugin, plugin_settings, monkeypatch):
+    """Return napari's settings of plugins, with its own readers beside ours, not called on yet."""
+    import napari_builtins
+    from napari.settings import get_settings
+
+    npe2pm.register(PluginManifest.from_file(Path(napari_builtins.__file__).with_name("builtins.yaml")))
+    settings = get_settings().plugins
+    monkeypatch.setattr(settings, "extension2reader", {})
+    return settings
+
+
+def readers(path):
+    """Return which readers napari would have to choose from, and which one it prefers."""
+    from napari.plugins import _npe2
+    from napari.plugins.utils import get_preferred_reader
+
+    return set(_npe2.get_readers(str(path))), get_preferred_reader(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "A.JPG", "a.jpeg", "a.bmp", "a.webp"])
+def test_what_napari_reads_as_well_is_left_to_it(napari_and_us, tmp_path, name):
+    assert readers(tmp_path / name) == ({"napari"}, None)
+
+
+@pytest.mark.parametrize("name", ["a.svs", "A.SVS", "a.tif", "a.ome.tif", "B.TIFF", "project", "folder"])
+def test_where_napari_would_ask_ours_is_preferred_once_the_plugin_was_called_on(
+    napari_and_us, npe2pm, tmp_path, name
+):
+    path = tmp_path / name
+    if "." not in name:
+        path.mkdir()
+    assert readers(path) == ({"napari", "napari-pixelcam"}, None)
+    npe2pm.activate("napari-pixelcam")
+    assert readers(path)[1] == "napari-pixelcam"
+
+
+def test_what_the_user_has_chosen_stays(napari_and_us, npe2pm, tmp_path):
+    napari_and_us.extension2reader = {"*.tif": "napari", "*.csv": "other"}
+    npe2pm.activate("napari-pixelcam")
+    assert readers(tmp_path / "a.tif")[1] == "napari"
+    assert readers(tmp_path / "a.svs")[1] == "napari-pixelcam"
+    assert napari_and_us.extension2reader["*.csv"] == "other"
+
+
+def test_folders_are_not_claimed_where_a_third_plugin_reads_them(napari_and_us, npe2pm, tmp_path):
+    with npe2pm.tmp_plugin(name="zarr-reader") as other:
+
+        @other.contribute.reader(filename_patterns=["*.zarr"], accepts_directories=True)
+        def read(path):
+            return None
+
+        npe2pm.activate("napari-pixelcam")
+        assert readers(tmp_path)[1] is None
+
+
+def test_a_stack_or_a_measurement_opens_as_napari_opens_it(napari_and_us, npe2pm, tmp_path):
+    """Preferred for TIFF files, the reader is not to be in the way of other work."""
+    import tifffile
+    from napari.components import ViewerModel
+
+    stack = np.random.default_rng(0).integers(0, 255, (5, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "measured.tif", stack[0] / np.float32(7))
+    tifffile.imwrite(tmp_path / "picture.tif", stack[0])
+    npe2pm.activate("napari-pixelcam")
+    viewer = ViewerModel()
+    for name in ("stack.ome.tif", "measured.tif", "picture.tif"):
+        viewer.open(str(tmp_path / name), plugin=None)
+    np.testing.assert_array_equal(viewer.layers[0].data, stack)
+    np.testing.assert_array_equal(viewer.layers[1].data, stack[0] / np.float32(7))
+    assert [layer.data.shape for layer in viewer.layers] == [(5, 20, 30), (20, 30), (20, 30, 3)]
+
+
+def test_a_folder_that_is_no_project_opens_as_napari_opens_it(napari_and_us, npe2pm, tmp_path):
+    from napari.components import ViewerModel
+    from PIL import Image
+
+    for number in range(3):
+        Image.fromarray(np.full((20, 30), 9 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    npe2pm.activate("napari-pixelcam")
+    viewer = ViewerModel()
+    viewer.open(str(tmp_path), plugin=None)
+    assert viewer.layers[0].data.shape == (3, 20, 30)
