@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pixelcam.events import Event
+
 if TYPE_CHECKING:
     from pixelcam.events import EventSink, StopCheck
     from pixelcam.localize import Localization
@@ -50,12 +52,19 @@ def keep_triton_out() -> None:
         sys.modules["triton"] = None  # type: ignore[assignment] - Python's own way to say: not importable
 
 
-def read_catalogue() -> Catalogue:
-    """Return the models and devices at hand. Imports torch, so call it away from the interface's thread."""
-    keep_triton_out()
-    from pixelcam.model import available_devices, list_models
+def read_models() -> tuple[str, ...]:
+    """Return the names of the models at hand, which needs no torch."""
+    from pixelcam.model import list_models
 
-    return Catalogue(tuple(entry.name for entry in list_models()), ("auto", *available_devices()))
+    return tuple(entry.name for entry in list_models())
+
+
+def read_devices() -> tuple[str, ...]:
+    """Return the devices at hand. Imports torch, so call it away from the interface's thread."""
+    keep_triton_out()
+    from pixelcam.model import available_devices
+
+    return ("auto", *available_devices())
 
 
 def digest(model: str) -> str:
@@ -110,6 +119,8 @@ class Localizers:
     ) -> Localization:
         """Localize with the chosen model, loading it if another is loaded; one call at a time."""
         with self._lock:
+            if self._choice is None or self._choice[:2] != choice[:2]:
+                on_event(Event("started", stage="load", message=_loading()))
             self._take(choice)
             return self._localizer.localize(slide, on_event=on_event, should_stop=should_stop)
 
@@ -177,6 +188,10 @@ def collect() -> None:
     """
     gc.collect()
     _free_device_memory()
+
+
+def _loading() -> str:
+    return "loading the model…" if "torch" in sys.modules else "starting PyTorch, which takes a while…"
 
 
 def _free_device_memory() -> None:

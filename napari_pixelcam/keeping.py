@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pixelcam import seedfiles
-from napari_pixelcam.images import KEY
 from pixelcam.errors import OutputError
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from pixelcam.slides import Slide
 
 READ_ONLY = "The project is open read-only; open it under a reviewer's name of its own to change it."
-PROJECT_IMAGE = "project_image"
-"""Where in a layer's metadata stands which image of the open project it shows."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +203,7 @@ class ProjectKeeper:
 
 def project_image(record: ImageRecord) -> int | None:
     """Return the number that an image has in the open project, `None` where it is not of it."""
-    found: int | None = record.layer.metadata.get(KEY, {}).get(PROJECT_IMAGE)
-    return found
+    return record.project_image
 
 
 def kept_in(project: Project, id: int) -> Kept:

@@ -22,7 +22,7 @@ from napari_pixelcam.palette import (
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_pixelcam.controllers.session import ImageRecord
+    from napari_pixelcam.controllers.session import ImageRecord, Session
 
 ROLES = ("background", "foreground")
 EPSILON = 1e-4
@@ -34,38 +34,31 @@ LINES = "outline"
 """The role of the layer that shows the outline; there is none before it is asked for."""
 
 
-def show_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
+def show_maps(session: Session, record: ImageRecord) -> None:
     """Put a record's maps into the viewer, straight above its image, or renew those already there."""
     assert record.result is not None
     localization = record.result.localization
     maps = _content(record)
-    chosen = set(viewer.layers.selection), viewer.layers.selection.active
-    added = False
-    for role in ROLES:
-        layer = record.overlays.get(role)
-        if layer is not None and layer.multiscale != isinstance(maps[role], list):
-            viewer.layers.remove(layer)  # napari cannot make the one kind of layer the other
-            layer = None
-        if layer is None:
-            record.overlays[role] = _add(viewer, record, role, maps[role], opacity)
-            added = True
-        else:
-            layer.data = maps[role]
-            align(layer, record.layer, localization.scale, localization.translate)
-    if LINES in record.overlays:
-        threshold = record.outline.threshold if record.outline is not None else localization.threshold
-        record.outline = _outline(viewer, record, threshold)
-        record.overlays[LINES].data = record.outline.levels()
-        align(record.overlays[LINES], record.layer, *_place_of_lines(record))
-    if (
-        added and chosen[1] is not None
-    ):  # adding a layer makes it active, and would take the brush from the user
-        viewer.layers.selection.clear()
-        viewer.layers.selection.update(chosen[0])
-        viewer.layers.selection.active = chosen[1]
+    with session.quietly():
+        for role in ROLES:
+            layer = record.overlays.get(role)
+            if layer is not None and layer.multiscale != isinstance(maps[role], list):
+                session.viewer.layers.remove(layer)  # napari cannot make the one kind of layer the other
+                layer = None
+            if layer is None:
+                opacity = session.preferences.opacity
+                record.overlays[role] = _add(session.viewer, record, role, maps[role], opacity)
+            else:
+                layer.data = maps[role]
+                align(layer, record.layer, localization.scale, localization.translate)
+        if LINES in record.overlays:
+            threshold = record.outline.threshold if record.outline is not None else localization.threshold
+            record.outline = _outline(session.viewer, record, threshold)
+            record.overlays[LINES].data = record.outline.levels()
+            align(record.overlays[LINES], record.layer, *_place_of_lines(record))
 
 
-def change_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> None:
+def change_maps(session: Session, record: ImageRecord) -> None:
     """Show another map of the same image, as after a stroke.
 
     napari's list of layers is drawn anew at whatever a layer says of itself, which takes longer than the map:
@@ -75,7 +68,7 @@ def change_maps(viewer: ViewerModel, record: ImageRecord, opacity: float) -> Non
     scores = record.result.localization.foreground
     layers = {role: layer for role, layer in record.overlays.items() if role in ROLES}
     if "foreground" not in layers or any(shown(one).shape != scores.shape for one in layers.values()):
-        show_maps(viewer, record, opacity)
+        show_maps(session, record)
         return
     if record.live is not None:
         record.live.show(scores)
@@ -168,18 +161,15 @@ def paint_view(record: ImageRecord, threshold: float, view: str) -> None:
             layer.contrast_limits_range = (min(0.0, limits[0]), max(1.0, limits[1]))
 
 
-def show_outline(viewer: ViewerModel, record: ImageRecord, threshold: float) -> None:
+def show_outline(session: Session, record: ImageRecord, threshold: float) -> None:
     """Show the region's border alone, in place of the maps."""
     for role in ROLES:
         if role in record.overlays:
             record.overlays[role].visible = False
     if LINES not in record.overlays:
-        chosen = set(viewer.layers.selection), viewer.layers.selection.active
-        record.outline = _outline(viewer, record, threshold)
-        record.overlays[LINES] = _add_lines(viewer, record)
-        viewer.layers.selection.clear()
-        viewer.layers.selection.update(chosen[0])
-        viewer.layers.selection.active = chosen[1]
+        record.outline = _outline(session.viewer, record, threshold)
+        with session.quietly():
+            record.overlays[LINES] = _add_lines(session.viewer, record)
     record.overlays[LINES].visible = True
 
 

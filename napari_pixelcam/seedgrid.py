@@ -9,7 +9,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_pixelcam.alignment import overlay_transform
-from napari_pixelcam.images import KEY, microns_per_pixel, source_of
+from napari_pixelcam.images import KEY, microns_per_pixel
 from napari_pixelcam.palette import seed_colormap
 from pixelcam.seeds.grid import seed_grid
 
@@ -27,7 +27,7 @@ def new_layer(record: ImageRecord) -> Labels:
     ImageError
         The layer is not one plain two-dimensional image.
     """
-    grid = seed_grid([tuple(level.shape[:2]) for level in source_of(record.layer).levels])
+    grid = seed_grid([tuple(level.shape[:2]) for level in record.source_now().levels])
     record.seeds_level, record.seeds_scale, record.seeds_translate = grid.level, grid.scale, grid.translate
     return Labels(
         np.zeros(grid.shape, np.uint8),

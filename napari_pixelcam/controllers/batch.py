@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from napari_pixelcam import backend
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.opening import keep_map, read_image
 from napari_pixelcam.controllers.session import Session, sentence
+from napari_pixelcam.device_queue import Urgency
 from pixelcam.errors import CancelledError, PixelCAMError
 from pixelcam.events import Event, Stop, ignore_events
 
@@ -53,43 +54,6 @@ class BatchController:
             project.add_images(paths, task.emit, task.should_stop)
             return f"{_images(len(project.images()) - before)} added."
 
-        self._run(work)
-
-    def localize(self, project: Project, entries: Sequence[ImageEntry]) -> None:
-        """Localize those of the images that the chosen model has not localized yet, from as many views."""
-        session, choice = self._session, self._session.choice
-
-        def work(task: Task) -> str:
-            digest, done, failures = backend.digest(choice.model), 0, []
-            for number, entry in enumerate(entries, start=1):
-                if task.should_stop() is not Stop.NO:
-                    raise CancelledError
-                if not _has_map(project, entry.id, digest, choice.views):
-                    try:
-                        slide = read_image(project, entry.id).slide
-                        localization = session.localizers.localize(
-                            slide, choice, on_event=ignore_events, should_stop=task.should_stop
-                        )
-                        keep_map(project, entry.id, localization)
-                        done += 1
-                    except PixelCAMError as error:  # one missing image does not hold up the others
-                        failures.append(error)
-                task.emit(Event("step", "list", step=number, total=len(entries)))
-            if failures:
-                raise PixelCAMError(
-                    f"{_images(len(failures))} could not be localized; the first: {failures[0]}"
-                )
-            rest = f"; {len(entries) - done} had its map already" if done < len(entries) else ""
-            return f"{_images(done)} localized with {choice.model}{rest}."
-
-        self._run(work)
-
-    def cancel(self) -> None:
-        """Ask the work to end."""
-        if self._task is not None:
-            self._task.stop()
-
-    def _run(self, work: Callable[[Task], str]) -> None:
         if self.running:
             return
         self._task = Task()
@@ -102,6 +66,53 @@ class BatchController:
         self._session.background.submit(
             begin, done=partial(self._end, "good"), failed=self._failed, progress=self.progressed.emit
         )
+
+    def localize(self, project: Project, entries: Sequence[ImageEntry]) -> None:
+        """Localize those of the images that the chosen model has not localized yet, from as many views."""
+        session, choice = self._session, self._session.choice
+        rest, failures, done = list(entries), list[PixelCAMError](), list[int]()
+
+        def work(task: Task) -> str:
+            digest = backend.digest(choice.model)
+            while rest:  # what gives way to the reviewer goes on where it was
+                entry = rest[0]
+                if task.should_stop() is not Stop.NO:
+                    raise CancelledError
+                if not _has_map(project, entry.id, digest, choice.views):
+                    try:
+                        slide = read_image(project, entry.id).slide
+                        localization = session.localizers.localize(
+                            slide, choice, on_event=ignore_events, should_stop=task.should_stop
+                        )
+                        keep_map(project, entry.id, localization)
+                        done.append(entry.id)
+                    except PixelCAMError as error:  # one missing image does not hold up the others
+                        failures.append(error)
+                del rest[0]
+                task.emit(Event("step", "list", step=len(entries) - len(rest), total=len(entries)))
+            if failures:
+                raise PixelCAMError(
+                    f"{_images(len(failures))} could not be localized; the first: {failures[0]}"
+                )
+            had = f"; {len(entries) - len(done)} had its map already" if len(done) < len(entries) else ""
+            return f"{_images(len(done))} localized with {choice.model}{had}."
+
+        if self.running:
+            return
+        turn = self._task = session.queue.turn("the localization of the list", Urgency.LIST)
+        self.changed.emit()
+        session.queue.submit(
+            turn,
+            work,
+            done=partial(self._end, "good"),
+            failed=self._failed,
+            progress=self.progressed.emit,
+        )
+
+    def cancel(self) -> None:
+        """Ask the work to end."""
+        if self._task is not None:
+            self._task.stop()
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CancelledError):

@@ -195,11 +195,8 @@ class ComparisonController:
         assert record is not None
         layer.name = layer_name(record.name, role)
         layer.metadata = {KEY: {"role": role, "of": record.name}}
-        chosen = set(layers.selection), layers.selection.active
-        layers.insert(layers.index(record.overlays["foreground"]) + 1, layer)
-        layers.selection.clear()  # adding a layer makes it active, and would take the brush from the user
-        layers.selection.update(chosen[0])
-        layers.selection.active = chosen[1]
+        with self.session.quietly():
+            layers.insert(layers.index(record.overlays["foreground"]) + 1, layer)
         self._layers[role] = layer
 
     def _on_style(self, event: Any = None) -> None:

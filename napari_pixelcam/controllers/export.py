@@ -13,7 +13,7 @@ from napari_pixelcam import seedfiles
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, Session, sentence
-from napari_pixelcam.images import slide_of, source_of
+from napari_pixelcam.images import slide_of
 from napari_pixelcam.keeping import Keeper
 from pixelcam.errors import PixelCAMError
 from pixelcam.seeds.seedmap import SeedMap
@@ -158,7 +158,7 @@ def seeds_step(
 
     A sentence joins the notes where the files have another name than the image.
     """
-    source = source_of(record.layer)
+    source = record.source_now()
 
     def write() -> list[Path]:
         from pixelcam.export import export_seeds
@@ -198,7 +198,7 @@ def _kept_step(
 
 def _map_steps(record: ImageRecord, folder: Path, choices: ExportChoices, notes: list[str]) -> list[Step]:
     assert record.result is not None
-    localization, source = record.result.localization, source_of(record.layer)
+    localization, source = record.localization(), record.source_now()
     threshold = localization.threshold if record.threshold is None else record.threshold
     formats = dict.fromkeys((*choices.map, *choices.regions))
     if not formats and not choices.summary:

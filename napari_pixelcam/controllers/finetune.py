@@ -20,6 +20,7 @@ from napari_pixelcam.controllers.export import ExportChoices, seeds_step
 from napari_pixelcam.controllers.localize import LocalizeController
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import Session, sentence
+from napari_pixelcam.device_queue import Urgency
 from napari_pixelcam.keeping import Keeper
 from pixelcam.errors import ConfigError, PixelCAMError
 from pixelcam.events import Event
@@ -195,6 +196,7 @@ class FinetuneController:
             *self.options,
         ]
         launch = partial(_launch, job, settings.name, write, self.seeds.keeper, arguments)
+        self.session.queue.stop(Urgency.AHEAD, Urgency.CORRECTIONS)  # they would take the device again
         self.session.background.submit(
             lambda task: self.session.localizers.drop(),
             done=lambda ignored: self._launch(job, settings.name, launch),

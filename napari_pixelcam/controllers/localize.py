@@ -9,16 +9,17 @@ from psygnal import Signal
 from napari_pixelcam.backend import Choice
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
+from napari_pixelcam.device_queue import Urgency
 from napari_pixelcam.histogram import ScoreHistogram
-from napari_pixelcam.images import LayerSource, slide_of, source_of
+from napari_pixelcam.images import LayerSource, slide_of
 from napari_pixelcam.overlays import place, show_maps
-from pixelcam.errors import CancelledError, PixelCAMError
+from pixelcam.errors import CancelledError
 from pixelcam.events import Event
 from pixelcam.slides import Slide
 
 
 class LocalizeController:
-    """Starts, watches and cancels localizations; one runs at a time.
+    """Starts, watches and cancels localizations: one an image, of which one runs at a time.
 
     Parameters
     ----------
@@ -29,6 +30,9 @@ class LocalizeController:
     changed = Signal()
     """Whether it can run, or runs, is different now."""
     progressed = Signal(Event)
+    """Something was heard of the localization that is `shown`."""
+    told = Signal()
+    """`latest` is another."""
     finished = Signal(object)
     """This record's layers show the new map."""
     ended = Signal(str, str)
@@ -36,17 +40,40 @@ class LocalizeController:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._task: Task | None = None
-        self._of: ImageRecord | None = None
-        self._waiting: ImageRecord | None = None
-        session.image_changed.connect(lambda record: self.changed.emit())
+        self._tasks: dict[ImageRecord, Task] = {}
+        self._latest: dict[ImageRecord, Event] = {}
+        session.image_changed.connect(self._on_image)
         session.model_changed.connect(lambda model: self.changed.emit())
         session.moved.connect(place)
+        session.gone.connect(self._on_gone)
+        session.queue.changed.connect(self._on_queue)
 
     @property
     def running(self) -> bool:
-        """Whether a localization is under way."""
-        return self._task is not None
+        """Whether a localization is under way, of whichever image."""
+        return bool(self._tasks)
+
+    @property
+    def running_here(self) -> bool:
+        """Whether one of the chosen image is under way."""
+        return self.session.record in self._tasks
+
+    @property
+    def shown(self) -> ImageRecord | None:
+        """Whose localization is told of: the chosen image's, or else the one that was asked for last."""
+        record = self.session.record
+        return record if record in self._tasks else next(reversed(self._tasks), None)
+
+    @property
+    def latest(self) -> Event:
+        """What is known last of the localization that is `shown`."""
+        record = self.shown
+        if record is None:
+            return Event("started", stage="localize")
+        task, queue = self._tasks[record], self.session.queue
+        if queue.waits(task) and queue.running:
+            return Event("started", stage="queue", message=f"waits for {queue.running} to end…")
+        return self._latest.get(record, Event("started", stage="localize", message="beginning…"))
 
     @property
     def obstacle(self) -> str:
@@ -57,52 +84,45 @@ class LocalizeController:
             return "Open an image to begin: File ▸ Open, or File ▸ Open Sample."
         if not self.session.model:
             return "There is no model on this machine; train one with “pixelcam train”."
-        return ""
+        return self.session.record.obstacle
 
     def run(self) -> None:
-        """Start localizing the chosen image with the chosen model.
-
-        One that is under way for an image that is gone is ended first.
-        """
+        """Start localizing the chosen image with the chosen model, before all else that uses the device."""
         record = self.session.record
-        if self.running:
-            if self._of is not None and not self.session.holds(self._of):
-                self._waiting = record
-                if self._task is not None:
-                    self._task.stop()
-            return
+        if record is not None:
+            record = self.session.check(record)
         if self.obstacle or record is None:
             self._end("error", self.obstacle)
             return
-        try:
-            source = source_of(record.layer)
-        except PixelCAMError as error:
-            self._end("error", str(error))
+        if record in self._tasks:
             return
         choice = self.session.choice
-        self._task = Task()  # so that work which ends at once finds it running
-        self._of = record
+        turn = self.session.queue.turn(f"the localization of {record.name!r}", Urgency.ASKED)
+        self._tasks[record] = turn
         self.changed.emit()
-        task = self.session.background.submit(
-            partial(self._work, source, choice),
-            done=partial(self._done, record, source),
+        self.session.queue.submit(
+            turn,
+            partial(self._work, record.source_now(), choice),
+            done=partial(self._done, record),
             failed=partial(self._failed, record),
-            progress=self.progressed.emit,
+            progress=partial(self._progress, record),
         )
-        if self._task is not None:
-            self._task = task
+        if record in self._tasks:
+            self.told.emit()
 
     def cancel(self) -> None:
-        """Ask the running localization to end; what was there before stays."""
-        self._waiting = None
-        if self._task is not None:
-            self._task.stop()
+        """End the localization that is told of; what was there before stays."""
+        record = self.shown
+        if record is not None:
+            self._tasks[record].stop()
 
     def _work(self, source: LayerSource, choice: Choice, task: Task) -> tuple[Slide, str, MapResult]:
+        task.emit(Event("started", stage="read", message="reading the image…"))
         slide = slide_of(source)
         localization = self.session.localizers.localize(
             slide, choice, on_event=task.emit, should_stop=task.should_stop
         )
+        task.emit(Event("started", stage="measure", message="measuring the map…"))
         return (
             slide,
             slide.fingerprint,
@@ -111,21 +131,11 @@ class LocalizeController:
             ),
         )
 
-    def _done(self, record: ImageRecord, source: LayerSource, result: tuple[Slide, str, MapResult]) -> None:
-        self._task = self._of = None
+    def _done(self, record: ImageRecord, result: tuple[Slide, str, MapResult]) -> None:
+        self._forget(record)
         slide, fingerprint, maps = result
-        if self._go_on():
-            return
-        if not self.session.holds(record):
-            self._end(
-                "info", f"{source.name!r} was removed while it was being localized, so nothing was added."
-            )
-            return
-        if not source.is_of(record.layer):
-            self._end(
-                "error",
-                f"The data of {record.name!r} changed while it was being localized; press Localize again.",
-            )
+        if self.session.check(record) is not record or not self.session.holds(record):
+            self._tell_gone(record)
             return
         record.slide, record.fingerprint = slide, fingerprint
         record.previous = record.result
@@ -135,26 +145,55 @@ class LocalizeController:
     def show(self, record: ImageRecord, maps: MapResult) -> None:
         """Put a record's maps into the viewer, new ones or kept ones."""
         record.result = maps
-        show_maps(self.session.viewer, record, self.session.preferences.opacity)
+        show_maps(self.session, record)
         self.changed.emit()
         self.session.localized.emit(record)
 
-    def _go_on(self) -> bool:
-        """Localize the image that has waited for one that is gone; return whether there was one."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is None or waiting is not self.session.record:
-            return False
-        self.run()
-        return True
+    def _progress(self, record: ImageRecord, event: Event) -> None:
+        self._latest[record] = event
+        if record is self.shown:
+            self.progressed.emit(event)
+            self.told.emit()
+
+    def _on_queue(self) -> None:
+        if self.running:
+            self.told.emit()
+
+    def _on_image(self, record: ImageRecord | None) -> None:
+        self.changed.emit()
+        if self.running:
+            self.told.emit()
+
+    def _on_gone(self, record: ImageRecord) -> None:
+        if record in self._tasks:
+            self._tasks[record].stop()
+
+    def _forget(self, record: ImageRecord) -> None:
+        self._tasks.pop(record, None)
+        self._latest.pop(record, None)
 
     def _failed(self, record: ImageRecord, error: Exception) -> None:
-        self._task = self._of = None
-        if self._go_on():
-            return
-        if isinstance(error, CancelledError):
+        self._forget(record)
+        if not self.session.holds(record):
+            self._tell_gone(record)
+        elif isinstance(error, CancelledError):
             self._end("info", f"Cancelled; {record.name!r} is as it was.")
         else:
             self._end("error", sentence(error))
+
+    def _tell_gone(self, record: ImageRecord) -> None:
+        """Say why there is no map, where the image left or its pixels were replaced meanwhile."""
+        if record.layer in self.session.viewer.layers:
+            self._end(
+                "error",
+                f"The data of {record.name!r} changed while it was being localized; press Localize again.",
+            )
+        elif record.project_image is None:  # else the reviewer has gone on in the list
+            self._end(
+                "info", f"{record.name!r} was removed while it was being localized, so nothing was added."
+            )
+        else:
+            self.changed.emit()
 
     def _end(self, level: str, message: str) -> None:
         self.changed.emit()

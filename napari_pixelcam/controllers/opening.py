@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_pixelcam import backend
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.session import MapResult, Session
+from napari_pixelcam.device_queue import Urgency
 from napari_pixelcam.histogram import ScoreHistogram
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.localize.uncertainty import map_uncertainty
@@ -98,9 +99,13 @@ class ReadAhead:
         self._wanted: int | None = None
 
     def begin(self, project: Project, id: int, done: Callable[[], None]) -> None:
-        """Start with an image, unless another is under way; `done` is called where it has a new map."""
-        if self._task is not None or (self._ready is not None and self._ready.id == id):
+        """Start with an image, in place of another one; `done` is called where it has a new map."""
+        if self._ready is not None and self._ready.id == id:
             return
+        if self._task is not None:
+            if self._wanted == id:
+                return
+            self.stop()  # the reviewer has gone on to another part of the list
         session, choice = self._session, self._session.choice
 
         def work(task: Task) -> tuple[OpenImage, bool]:
@@ -123,10 +128,9 @@ class ReadAhead:
         def failed(error: Exception) -> None:
             self._task = None  # it is told when the image itself is asked for
 
-        self._task, self._wanted = Task(), id
-        task = session.background.submit(work, done=end, failed=failed)
-        if self._task is not None:
-            self._task = task
+        turn = session.queue.turn("reading ahead", Urgency.AHEAD)
+        self._task, self._wanted = turn, id
+        session.queue.submit(turn, work, done=end, failed=failed)
 
     def take(self, id: int) -> OpenImage | None:
         """Return the image if it is the one that was read, and forget it."""

@@ -14,6 +14,7 @@ from psygnal import Signal
 from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.redraw import Redraw, Refitted, refitted, view_to_draw
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session, sentence
+from napari_pixelcam.device_queue import Urgency
 from napari_pixelcam.overlays import change_maps
 from pixelcam.errors import CancelledError, ImageError
 from pixelcam.seeds.seedmap import SeedMap
@@ -107,7 +108,9 @@ class RefineController:
         session.localized.connect(self._on_localized)
         session.seeds_changed.connect(self._want)
         session.watch.edited.connect(self._on_edited)
-        session.image_changed.connect(lambda record: self._emit())
+        session.image_changed.connect(self._on_image)
+        session.gone.connect(self._on_gone)
+        session.queue.changed.connect(self._on_queue)
         for name in ("center", "zoom"):
             getattr(session.viewer.scene.camera.events, name).connect(self._on_camera)
 
@@ -128,12 +131,18 @@ class RefineController:
         if field.failure:
             return field.failure
         if field.refiner is None:
-            return "Preparing for corrections…" if field.task is not None else ""
+            return self._preparing(field.task) if field.task is not None else ""
         if field.is_shown(record):
             return f"The map follows {self._counted(field)} (refitted in {1000 * field.seconds:.0f} ms)."
         if field.refined is not None or field.redraw is not None:
             return "The model's own map."
         return "Paint, and the map follows."
+
+    def _preparing(self, task: Task) -> str:
+        queue = self.session.queue
+        if queue.waits(task) and queue.running:
+            return f"Preparing for corrections, after {queue.running}…"
+        return "Preparing for corrections…"
 
     def _counted(self, field: _Field) -> str:
         if not self.everywhere:
@@ -223,19 +232,37 @@ class RefineController:
             self._prepare(record, field)
         self._emit()
 
+    def _on_image(self, record: ImageRecord | None) -> None:
+        field = self._fields.get(record) if record is not None else None
+        if field is not None and field.task is not None:
+            self.session.queue.hurry(field.task)
+        self._emit()
+
+    def _on_queue(self) -> None:
+        record = self.session.record
+        field = self._fields.get(record) if record is not None else None
+        if field is not None and field.refiner is None and field.task is not None:
+            self._emit()
+
+    def _on_gone(self, record: ImageRecord) -> None:
+        """Prepare an image that is gone no further; the map of its strokes somebody may still wait for."""
+        field = self._fields.get(record)
+        if field is not None and field.refiner is None and field.task is not None:
+            field.task.stop()
+
     def _prepare(self, record: ImageRecord, field: _Field) -> None:
         slide = record.slide
         if slide is None or field.refiner is not None or field.task is not None or field.hopeless:
             return
         choice = self.session.choice_of(field.model)
-        field.task, field.failure = Task(), ""
-        task = self.session.background.submit(
+        turn = self.session.queue.turn(f"the preparation of {record.name!r}", Urgency.CORRECTIONS)
+        field.task, field.failure = turn, ""
+        self.session.queue.submit(
+            turn,
             lambda task: self.session.localizers.refiner(slide, choice, should_stop=task.should_stop),
             done=partial(self._prepared, record, field),
             failed=partial(self._failed, record, field),
         )
-        if field.task is not None:
-            field.task = task
 
     def _prepared(self, record: ImageRecord, field: _Field, refiner: Refiner) -> None:
         field.task = None
@@ -248,6 +275,8 @@ class RefineController:
         self._emit()
 
     def _failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
+        if self._fields.get(record) is not field:  # another map has come, or the image has gone
+            return
         field.task, field.fitted = None, None
         if not isinstance(error, CancelledError):
             field.failure = sentence(error)
@@ -255,6 +284,8 @@ class RefineController:
         self._emit()
 
     def _refit_failed(self, record: ImageRecord, field: _Field, error: Exception) -> None:
+        if self._fields.get(record) is not field:
+            return
         if field.drop_redraw() and record.result is not None:
             self._show(record, record.result)  # the last that was whole
         self._failed(record, field, error)
@@ -399,7 +430,7 @@ class RefineController:
         record.result = maps
         if not self.session.holds(record):
             return  # the image is closed; whoever said that it is done gets the map of all its seeds
-        change_maps(self.session.viewer, record, self.session.preferences.opacity)
+        change_maps(self.session, record)
         self.session.refined.emit(record)
         self._emit()
 

@@ -17,7 +17,7 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.autosave import Autosaver, Save
 from napari_pixelcam.controllers.seedstate import LARGEST_BRUSH, Brush, SeedState, brush_of
 from napari_pixelcam.controllers.session import ImageRecord, Session
-from napari_pixelcam.images import LayerSource, slide_of, source_of
+from napari_pixelcam.images import LayerSource, slide_of
 from napari_pixelcam.keeping import FolderKeeper, Keeper, Kept, project_image
 from napari_pixelcam.seedgrid import (
     BACKGROUND,
@@ -58,7 +58,7 @@ class SeedsController:
         self.session, self.autosaver = session, autosaver
         self._counted: WeakKeyDictionary[ImageRecord, SeedMap] = WeakKeyDictionary()
         self._saved: WeakKeyDictionary[ImageRecord, datetime] = WeakKeyDictionary()
-        self._identified: WeakKeyDictionary[ImageRecord, LayerSource] = WeakKeyDictionary()
+        self._identified: WeakSet[ImageRecord] = WeakSet()
         self._warned: WeakSet[ImageRecord] = WeakSet()
         self._failures: dict[ImageRecord, str] = {}
         self._touched: dict[ImageRecord, float] = {}
@@ -124,6 +124,7 @@ class SeedsController:
 
     def tick(self) -> None:
         """Count what was painted and save what is due; call it several times a second."""
+        self.session.tick()
         now = time.monotonic()
         for record in self.session.records():
             self.session.watch.look(record)
@@ -148,6 +149,7 @@ class SeedsController:
         if record is None:
             self.session.notified.emit("error", "Open an image before painting seeds.")
             return
+        record = self.session.check(record)
         if self._is_locked(record):
             return
         try:
@@ -156,7 +158,11 @@ class SeedsController:
             self.session.report(error)
             return
         self.session.viewer.layers.selection.active = layer
-        layer.visible = True
+        for one in (layer, record.layer):
+            if not one.visible:
+                one.visible = True  # who paints sees what is painted on
+        if unseen := self.session.out_of_sight(record):
+            self.session.notified.emit("warning", f"You paint on what is not to be seen. {unseen}")
         if brush == "eraser":
             layer.mode = "erase"
         else:
@@ -275,14 +281,10 @@ class SeedsController:
 
     def _twin(self, record: ImageRecord) -> ImageRecord | None:
         """Return another layer of the same image that has seeds, which are kept in the same place."""
-        if record.fingerprint is None or project_image(record) is not None:
+        if project_image(record) is not None:
             return None
-        same = (
-            one
-            for one in self.session.records()
-            if one is not record and one.fingerprint == record.fingerprint and project_image(one) is None
-        )
-        return next((one for one in same if one.seeds is not None), None)
+        others = (one for one in self.session.records() if one is not record and one.seeds is not None)
+        return next((one for one in others if _is_same(one, record)), None)
 
     def _layer(self, record: ImageRecord) -> Labels:
         """Return the seed layer; a new one gets back what is on disk, as after the user deleted the layer."""
@@ -303,7 +305,8 @@ class SeedsController:
         layer.brush_size = self.brush_size
         layer.selected_label = FOREGROUND
         record.seeds = layer
-        self.session.viewer.add_layer(layer)
+        with self.session.quietly():
+            self.session.viewer.add_layer(layer)
         layer.editable = not self.keeper.obstacle(record)
         for name in ("mode", "selected_label", "brush_size"):
             getattr(layer.events, name).connect(partial(self._on_tool, record, layer))
@@ -356,7 +359,7 @@ class SeedsController:
         seeds, kind = self.session.watch.seeds(record), self._kinds.pop(record, "stroke")
         if seeds is None:
             return lambda: None
-        source = source_of(record.layer)
+        source = record.source_now()
         # A stroke may come before the image has been read and known; then that is done as it is saved.
         return keeper.saving(record, lambda: record.slide or slide_of(source), seeds, kind)
 
@@ -379,12 +382,17 @@ class SeedsController:
             self._touched.pop(record, None)
             self._recount(record)
             self.autosaver.flush()
+            if not self.session.holds(record):
+                record.seeds.editable = False  # nobody would keep what is painted now
         self._let_go(record)
 
     def _let_go(self, record: ImageRecord) -> None:
         """Forget the seeds of an image that is gone, once they are kept."""
-        if not self.session.holds(record) and self.autosaver.is_clean(record):
-            self.session.watch.forget(record)
+        if self.session.holds(record) or not self.autosaver.is_clean(record):
+            return
+        self.session.watch.forget(record)
+        if record.seeds is not None:
+            self.session.discard(record.seeds)
 
     def _on_image(self, record: ImageRecord | None) -> None:
         if record is not None:
@@ -395,17 +403,13 @@ class SeedsController:
         """Find out in the background which image this is, and whether seeds of it are on disk."""
         if project_image(record) is not None:
             return
-        try:
-            source = source_of(record.layer)
-        except PixelCAMError:
-            return  # likewise
-        before = self._identified.get(record)
-        if before is not None and before.is_of(record.layer) and not again:
+        if record.source is None or (record in self._identified and not again):
             return
-        self._identified[record] = source
+        source = record.source_now()
+        self._identified.add(record)
         self.session.background.submit(
             partial(self._look_up, record, source),
-            done=partial(self._take_up, record, source),
+            done=partial(self._take_up, record),
             failed=lambda error: None,  # Localize says what is wrong with it
         )
 
@@ -422,10 +426,9 @@ class SeedsController:
     def _take_up(
         self,
         record: ImageRecord,
-        source: LayerSource,
         found: tuple[Slide, str, Kept | SeedsError | None],
     ) -> None:
-        if not self.session.holds(record) or not source.is_of(record.layer):
+        if not self.session.holds(record):
             return
         record.slide, record.fingerprint, kept = found
         if isinstance(kept, SeedsError):
@@ -450,10 +453,7 @@ class SeedsController:
     def adopt(self, record: ImageRecord, kept: Kept) -> int:
         """Put what was kept of an image under what is painted; return how many seed pixels that added."""
         made = record.seeds is None
-        chosen = self.session.viewer.layers.selection.active
         layer = record.seeds or self._make_layer(record)
-        if made:
-            self.session.viewer.layers.selection.active = chosen
         if layer.data.shape != kept.labels.shape:
             return 0
         added = fill_unlabelled(layer, kept.labels)
@@ -469,3 +469,10 @@ class SeedsController:
             self._saved.setdefault(record, kept.saved)
         self._emit()
         return added
+
+
+def _is_same(one: ImageRecord, other: ImageRecord) -> bool:
+    """Return whether two layers show one image: one file, or equal pixels, as those of a duplicate are."""
+    if one.fingerprint is not None and one.fingerprint == other.fingerprint:
+        return project_image(one) is None  # a project keeps its own
+    return one.source is not None and other.source is not None and one.source.shows_as(other.source)

@@ -14,9 +14,10 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers.refine import RefineController
 from napari_pixelcam.controllers.session import ImageRecord, Session
 from napari_pixelcam.controllers.workbench import WorkbenchController
+from napari_pixelcam.device_queue import Urgency
 from napari_pixelcam.keeping import project_image
 from pixelcam.errors import CancelledError, PixelCAMError
-from pixelcam.events import Event, Stop
+from pixelcam.events import Event
 
 if TYPE_CHECKING:
     from numpy import uint8
@@ -109,20 +110,19 @@ class SharedSeedsController:
     def _gather(self, wanted: _Wanted) -> None:
         known, choice = self._known.get(wanted.sha256), backend.Choice(wanted.name, self._session.device)
         digest = cache(partial(backend.digest, wanted.name))
-        own = self._task = Task()
+        turn = self._task = self._session.queue.turn(
+            "the reading of seeds on other images", Urgency.CORRECTIONS
+        )
 
         def work(task: Task) -> Gathered:
             from pixelcam.review.samples import gather_samples
-
-            def should_stop() -> Stop:
-                return task.should_stop() if own.should_stop() is Stop.NO else Stop.DISCARD
 
             def make(slide: Slide, labels: NDArray[uint8]) -> SeedSamples:
                 if digest() != wanted.sha256:
                     raise PixelCAMError(
                         f"{wanted.name} is another model than the one that made this map; localize again."
                     )
-                refiner = self._session.localizers.refiner(slide, choice, should_stop=should_stop)
+                refiner = self._session.localizers.refiner(slide, choice, should_stop=task.should_stop)
                 return refiner.samples(labels)
 
             return gather_samples(
@@ -132,10 +132,11 @@ class SharedSeedsController:
                 known=known,
                 without=wanted.without,
                 on_event=task.emit,
-                should_stop=should_stop,
+                should_stop=task.should_stop,
             )
 
-        self._session.background.submit(
+        self._session.queue.submit(
+            turn,
             work,
             done=partial(self._take, wanted),
             failed=partial(self._failed, wanted),

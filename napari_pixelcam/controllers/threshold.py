@@ -82,7 +82,7 @@ class ThresholdController:
         localization = record.result.localization
         threshold = _threshold(record)
         fraction = record.result.histogram.fraction(threshold)
-        area = area_mm2(fraction, localization.width, localization.height, localization.mpp)
+        area = area_mm2(fraction, localization.width, localization.height, record.mpp)
         view, called = record.view or PROBABILITY, localization.foreground_name or "foreground"
         return ThresholdState(threshold, localization.threshold, view, fraction, area, called)
 
@@ -110,7 +110,7 @@ class ThresholdController:
             return
         before, record.view = record.view, view
         if view == OUTLINE:
-            show_outline(self.session.viewer, record, _threshold(record))
+            show_outline(self.session, record, _threshold(record))
         elif before == OUTLINE:
             hide_outline(record)
         self._show(record)

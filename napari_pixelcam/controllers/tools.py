@@ -105,6 +105,8 @@ class ToolsController:
 
     def _on_active(self, event: Any = None) -> None:
         active = self.session.viewer.layers.selection.active
+        if self.session.is_quiet:
+            return
         if self._layer is not None and active is not None and active is not self._layer:
             self.put_away()
 
@@ -277,9 +279,8 @@ class ToolsController:
                 metadata={KEY: {"role": "lasso", "of": record.name}},
                 **overlay_transform(record.layer, record.seeds_scale, record.seeds_translate),
             )
-            with viewer.layers.selection.events.active.blocker(self._on_active):
+            with self.session.quietly():
                 viewer.add_layer(self._outline)
-                viewer.layers.selection.active = layer
         else:
             self._outline.data = [np.asarray(points)]
 

@@ -80,9 +80,13 @@ class UncertainController:
     def _take(
         self, record: ImageRecord, maps: MapResult, threshold: float, step: int, areas: list[UncertainArea]
     ) -> None:
+        if record is not self.session.record:
+            return  # the reviewer has turned to another image meanwhile
+        if record.result is not maps:
+            self._go(step)  # and these areas are of a map that is gone
+            return
         found = self._found[record] = _Found(maps, threshold, areas)
-        if record is self.session.record:
-            self._show(record, found, step)
+        self._show(record, found, step)
 
     def _show(self, record: ImageRecord, found: _Found, step: int) -> None:
         areas, localization = found.areas, found.maps.localization

@@ -25,8 +25,8 @@ from napari_pixelcam.controllers.opening import (
 from napari_pixelcam.controllers.seeds import SeedsController
 from napari_pixelcam.controllers.session import ImageRecord, MapResult, Session
 from napari_pixelcam.controllers.worklist import ListView, listed, neighbour, ordered
-from napari_pixelcam.images import KEY
-from napari_pixelcam.keeping import PROJECT_IMAGE, ProjectKeeper, kept_in, project_image
+from napari_pixelcam.images import KEY, PROJECT_IMAGE
+from napari_pixelcam.keeping import ProjectKeeper, kept_in, project_image
 from napari_pixelcam.reader import layer_of
 from pixelcam.errors import PixelCAMError, ProjectLockedError
 from pixelcam.review import ImageEntry, Project
@@ -63,7 +63,6 @@ class WorkbenchController:
         self._ahead = ReadAhead(session)
         self._stopwatch = Stopwatch()
         self._told: set[int] = set()
-        localize.changed.connect(self._on_localize)
         localize.finished.connect(self._on_localized)
         seeds.autosaver.saved.connect(lambda key, moment: self._on_saved(key))
         seeds.autosaver.failed.connect(self._on_save_failed)
@@ -392,14 +391,9 @@ class WorkbenchController:
         if not self.session.model:
             self.said.emit("error", self.localize.obstacle, lambda: (self.project, self.localize.obstacle))
             return
-        self._ahead.stop()
         self.batch.localize(self.project, self.listed)
 
     # What follows from the rest of the dock.
-
-    def _on_localize(self) -> None:
-        if self.localize.running:
-            self._ahead.stop()  # there is one model, and the reviewer waits for it
 
     def _on_localized(self, record: ImageRecord) -> None:
         """Keep the map that Localize has just made, and then read on."""
@@ -459,7 +453,7 @@ class WorkbenchController:
 
     def _on_image(self, record: ImageRecord | None = None) -> None:
         """Notice when the reviewer has removed the image's layer."""
-        shown = [layer.metadata.get(KEY, {}).get(PROJECT_IMAGE) for layer in self.session.images()]
+        shown = [project_image(one) for one in self.session.records()]
         if self.current is not None and self.current not in shown:
             self.note_work()
             self.current = None

@@ -10,7 +10,7 @@ from napari.layers import Image
 from napari_pixelcam.backend import Catalogue
 from napari_pixelcam.controllers.pictures import PicturesController
 from napari_pixelcam.controllers.session import ImageRecord, Session
-from napari_pixelcam.images import microns_per_pixel
+from napari_pixelcam.images import describe_shape, microns_per_pixel
 from napari_pixelcam.widgets.section import Section, note
 
 _DEVICES = {"auto": "automatic", "cpu": "cpu (slow, always there)"}
@@ -84,6 +84,8 @@ class ImageModelSection(Section):
     def _on_image_chosen(self, layer: Image | None) -> None:
         if layer is not None:
             self._session.choose_image(layer)
+        else:
+            self._show_image(self._session.record)  # one is at hand all the same
 
     def _on_picture_chosen(self, number: int | None) -> None:
         if number is not None:
@@ -133,7 +135,9 @@ class ImageModelSection(Section):
         if record is None:
             self.about.setText("No image is open: File ▸ Open, or File ▸ Open Sample ▸ PixelCAM.")
             return
-        height, width = (record.layer.data[0] if record.layer.multiscale else record.layer.data).shape[:2]
-        mpp = microns_per_pixel(record.layer)
-        size = f"{width} × {height} pixels"
-        self.about.setText(f"{size}, {mpp:.3g} µm per pixel" if mpp else f"{size}, pixel size unknown")
+        parts = [describe_shape(record.layer)]
+        if not record.obstacle:
+            mpp = microns_per_pixel(record.layer)
+            parts.append(f"{mpp:.3g} µm per pixel" if mpp else "pixel size unknown")
+        unseen = self._session.out_of_sight(record)
+        self.about.setText(", ".join(parts) + (f". {unseen}" if unseen else ""))

@@ -43,7 +43,7 @@ class LocalizeSection(Section):
         self.four_views.toggled.connect(lambda checked: session.choose_views(4 if checked else 1))
         session.views_changed.connect(self._show_views)
         controller.changed.connect(self._refresh)
-        controller.progressed.connect(self._on_progress)
+        controller.told.connect(lambda: self._on_progress(controller.latest))
         controller.finished.connect(lambda record: self._show(session.record))
         controller.ended.connect(self._on_ended)
         session.image_changed.connect(self._show)
@@ -58,13 +58,13 @@ class LocalizeSection(Section):
         self.four_views.setChecked(views > 1)
 
     def _refresh(self) -> None:
-        running, obstacle = self._controller.running, self._controller.obstacle
-        self.run_button.setEnabled(not running and not obstacle)
+        here, obstacle = self._controller.running_here, self._controller.obstacle
+        running = self._controller.running
+        self.run_button.setEnabled(not here and not obstacle)
         self.cancel_button.setEnabled(running)
         self.cancel_button.setVisible(running)
         if running and self.progress.isHidden():
-            self.progress.setRange(0, 0)
-            self.progress.setFormat("loading the model…")
+            self._on_progress(self._controller.latest)
             self.status.clear()
         self.progress.setVisible(running)
         if obstacle:
@@ -73,10 +73,20 @@ class LocalizeSection(Section):
             self.status.clear()
 
     def _on_progress(self, event: Event) -> None:
-        if event.step is not None and event.total:
+        """Say what is really going on: a count where there is one, else words."""
+        shown = self._controller.shown
+        other = "" if shown is None or self._controller.running_here else f"{shown.name}: "
+        if event.message:
+            self.progress.setRange(0, 0)
+            self._write(other + event.message)
+        elif event.total:
             self.progress.setRange(0, event.total)
-            self.progress.setValue(event.step)
-            self.progress.setFormat("%v of %m tiles" if event.total > 1 else "localizing…")
+            self.progress.setValue(event.step or 0)
+            self._write(other + ("%v of %m tiles" if event.total > 1 else "localizing…"))
+
+    def _write(self, text: str) -> None:
+        self.progress.setFormat(text)
+        self.progress.setToolTip("" if "%" in text else text)  # it may be longer than the bar
 
     def _on_ended(self, level: str, message: str) -> None:
         session, running = self._session, self._controller

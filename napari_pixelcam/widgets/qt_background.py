@@ -109,6 +109,11 @@ class QtBackground:
         create_worker(run, _start_thread=True)
         return task
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs, or has not called back yet."""
+        return bool(self._running)
+
     def close(self) -> None:
         """Ask all work to end, and drop what it will say."""
         for relay, task in self._running.items():

@@ -13,7 +13,6 @@ from pixelcam.errors import CheckpointError, ConfigError, ModelNotFoundError, Ou
 from pixelcam.export.atomic import atomic_path
 from pixelcam.export.naming import is_reserved
 from pixelcam.folders import expanded, user_dir
-from pixelcam.model.checkpoint import BEFORE, file_sha256, name_foreground, read_card
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 HUB_PREFIX = "hf-hub:"
@@ -132,6 +131,8 @@ def refuse_other_model(out: Path, model: Path) -> None:
     """
     if not os.path.lexists(out) or (out.exists() and out.samefile(model)):
         return
+    from pixelcam.model.checkpoint import read_card
+
     try:
         cards = [read_card(path) for path in (out, model)]
     except CheckpointError:
@@ -149,6 +150,8 @@ def foreground_name_of(model: str, sha256: str) -> str:
     model, sha256
         Its name on the list, and the digest of its file, by which another of that name is told.
     """
+    from pixelcam.model.checkpoint import BEFORE, file_sha256, read_card
+
     for entry in list_models():
         try:
             if entry.name == model and file_sha256(entry.path) == sha256:
@@ -177,6 +180,8 @@ def register_model(checkpoint: Path, name: str, foreground_name: str | None = No
     OutputError
         The models folder cannot be written.
     """
+    from pixelcam.model.checkpoint import name_foreground, read_card  # which need torch; names do not
+
     check_new_name(name)
     read_card(checkpoint)
     path = user_dir() / "models" / f"{name}{SUFFIX}"

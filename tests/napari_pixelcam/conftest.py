@@ -25,7 +25,8 @@ def fake(monkeypatch, user_folder):
     localizer = FakeLocalizer()
     monkeypatch.setattr(backend, "_load", localizer.taken)
     monkeypatch.setattr(backend, "digest", lambda model: "0" * 64)
-    monkeypatch.setattr(backend, "read_catalogue", lambda: backend.Catalogue(("tiny",), ("auto", "cpu")))
+    monkeypatch.setattr(backend, "read_models", lambda: ("tiny",))
+    monkeypatch.setattr(backend, "read_devices", lambda: ("auto", "cpu"))
     return localizer
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from functools import partial
+
 import numpy as np
 from napari.components import ViewerModel
 from skimage.draw import disk
 
-from napari_pixelcam.background import Immediate
+from napari_pixelcam.background import Immediate, Task
 from napari_pixelcam.controllers.autosave import Autosaver
 from napari_pixelcam.controllers.export import ExportController
 from napari_pixelcam.controllers.finetune import FinetuneController
@@ -18,7 +22,7 @@ from napari_pixelcam.controllers.tools import ToolsController
 from napari_pixelcam.controllers.workbench import WorkbenchController
 from napari_pixelcam.preferences import Preferences
 from pixelcam.errors import CancelledError
-from pixelcam.events import Event, Stop
+from pixelcam.events import Event, Stop, ignore_events
 from pixelcam.localize.localization import Localization, ModelRef
 from pixelcam.review import Project
 
@@ -82,6 +86,42 @@ class FakeLocalizer:
         )
 
 
+class Threads:
+    """Runs each piece of work in a thread, and calls back as it is pumped, as an event loop does."""
+
+    def __init__(self) -> None:
+        self._said: queue.SimpleQueue = queue.SimpleQueue()
+        self.busy = 0
+
+    def submit(self, work, *, done, failed, progress=ignore_events):
+        task = Task(lambda event: self._said.put(partial(progress, event)))
+        self.busy += 1
+
+        def end(then, outcome):
+            self.busy -= 1
+            then(outcome)
+
+        def run():
+            try:
+                result = work(task)
+            except Exception as error:  # what went wrong is the caller's to say
+                self._said.put(partial(end, failed, error))
+            else:
+                self._said.put(partial(end, done, result))
+
+        threading.Thread(target=run, daemon=True).start()
+        return task
+
+    def pump(self, until, timeout: float = 120) -> None:
+        """Call back until something holds; with nothing said for so many seconds it never will."""
+        while not until():
+            self._said.get(timeout=timeout)()
+
+    def settle(self) -> None:
+        """Call back until all work has ended, that of callbacks too."""
+        self.pump(lambda: not self.busy and self._said.empty())
+
+
 class Bench:
     """A dock's controllers on a bare `ViewerModel`, and what they have said."""
 
@@ -114,8 +154,8 @@ class Bench:
 class Work(Bench):
     """A bench with a project."""
 
-    def __init__(self) -> None:
-        super().__init__(ViewerModel())
+    def __init__(self, background=None) -> None:
+        super().__init__(ViewerModel(), background)
         self.workbench = WorkbenchController(self.session, self.seeds, self.localize)
         self.told: list[tuple[str, str]] = []
         self.workbench.said.connect(lambda level, text: self.told.append((level, text)))

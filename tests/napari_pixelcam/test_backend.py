@@ -1,14 +1,20 @@
 """The seam between the dock and the core."""
 
 import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
+from napari.components import ViewerModel
 
 import pixelcam
 from napari_pixelcam import backend
 from pixelcam.events import ignore_events, never_stop
 from pixelcam.slides import Slide
 from pixelcam.slides.slide import hash_file
+from tests.napari_pixelcam.helpers import Bench, Threads, tissue
 
 
 def test_a_model_is_known_by_its_bytes_whatever_it_is_called(tiny_checkpoint, user_folder):
@@ -47,3 +53,46 @@ def test_a_loaded_model_looks_from_more_views_without_being_loaded_again(tiny_ch
     assert np.abs(results[0].foreground - results[1].foreground).max() > 0
     seen("auto", 1)
     assert loads[1:] == [(str(tiny_checkpoint), "auto", 1)]
+
+
+def test_the_names_of_models_need_no_torch(user_folder):
+    (user_folder / "models").mkdir()
+    (user_folder / "models" / "mine.safetensors").write_bytes(b"not looked at")
+    code = (
+        "import sys; from napari_pixelcam import backend; print(backend.read_models());"
+        "assert not {'torch', 'timm', 'torchvision'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root, timeout=170
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'starter'" in done.stdout
+    assert "'mine'" in done.stdout
+
+
+def test_models_can_be_chosen_and_run_before_the_devices_are_known(fake, monkeypatch):
+    known = threading.Event()
+
+    def read_devices():
+        assert known.wait(120)
+        return ("auto", "cpu", "cuda")
+
+    monkeypatch.setattr(backend, "read_devices", read_devices)
+    viewer, threads = ViewerModel(), Threads()
+    viewer.add_image(tissue(), name="tissue", rgb=True)
+    bench = Bench(viewer, threads)
+    try:
+        threads.pump(lambda: bench.session.catalogue is not None)
+        assert bench.session.model == "tiny"
+        assert bench.session.catalogue.devices == ("auto",)
+        assert bench.localize.obstacle == ""
+        bench.localize.run()
+        threads.pump(lambda: not bench.localize.running)
+        assert "tissue · foreground" in viewer.layers
+        known.set()
+        threads.settle()
+        assert bench.session.catalogue.devices == ("auto", "cpu", "cuda")
+    finally:
+        known.set()
+        bench.close()

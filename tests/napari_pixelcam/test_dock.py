@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget
 
 import napari_pixelcam
+from napari_pixelcam import backend
+from pixelcam.errors import CancelledError, PixelCAMError
+from pixelcam.events import Stop
 from pixelcam.export import read_seeds
 from tests.napari_pixelcam.helpers import tissue
 
@@ -386,8 +390,8 @@ def test_torch_can_be_loaded_after_napari_has_drawn():
     code = (
         "import threading, napari, numpy as np\n"
         "viewer = napari.Viewer(); viewer.add_image(np.zeros((8, 8))); viewer.screenshot(flash=False)\n"
-        "from napari_pixelcam.backend import read_catalogue\n"
-        "thread = threading.Thread(target=lambda: print(read_catalogue().devices)); thread.start()\n"
+        "from napari_pixelcam.backend import read_devices\n"
+        "thread = threading.Thread(target=lambda: print(read_devices())); thread.start()\n"
         "thread.join(); viewer.close()"
     )
     done = subprocess.run(
@@ -395,3 +399,60 @@ def test_torch_can_be_loaded_after_napari_has_drawn():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "cpu" in done.stdout
+
+
+def test_the_docks_list_of_images_and_naparis_are_one(open_dock, fake, qtbot):
+    images = [(tissue(), {"name": "A", "rgb": True}), (tissue()[::-1].copy(), {"name": "B", "rgb": True})]
+    proxy, dock = open_dock(*images)
+    viewer = proxy.__wrapped__
+    first, second = viewer.layers["A"], viewer.layers["B"]
+    choices = dock.image_model.image
+    assert choices.value is viewer.layers.selection.active is second
+    choices.value = first
+    assert viewer.layers.selection.active is first
+    assert "lies over 'A'" in dock.image_model.about.text()
+    dock.localize.run_button.click()
+    qtbot.waitUntil(lambda: "A · foreground" in viewer.layers, timeout=30_000)
+    assert choices.value is viewer.layers.selection.active is first
+    dock.seeds.brushes["foreground"].click()
+    assert dock.session.record.layer is choices.value is first
+    assert viewer.layers.selection.active.name == "A · seeds"
+    assert "'B' lies over 'A'" in dock.message.text
+    viewer.layers.selection.active = second
+    assert choices.value is second
+    choices.value = None
+    assert choices.value is second, "there is one at hand all the same"
+    viewer.layers.selection.active = viewer.layers["A · foreground"]
+    assert choices.value is first
+    first.visible = False
+    assert "'A' is hidden" in dock.image_model.about.text()
+
+
+def test_a_stack_is_called_one_and_cannot_be_localized(open_dock, fake, qtbot):
+    _, dock = open_dock((np.zeros((4, 433, 574), np.uint8), {"name": "stack"}))
+    assert dock.image_model.about.text() == "a stack of 4 planes of 574 × 433 pixels"
+    assert not dock.localize.run_button.isEnabled()
+    assert "take it apart into single images first" in dock.localize.status.text
+
+
+def test_the_bar_says_what_localize_waits_for(open_dock, fake, qtbot, monkeypatch):
+    preparing, go_on = threading.Event(), threading.Event()
+
+    def refiner(self, slide, choice, *, should_stop):
+        preparing.set()
+        assert go_on.wait(60)  # the device is held up for once
+        if should_stop() is not Stop.NO:
+            raise CancelledError
+        raise PixelCAMError("There are no features in this test.")
+
+    monkeypatch.setattr(backend.Localizers, "refiner", refiner)
+    viewer, dock = open_dock((tissue(), {"name": "A", "rgb": True}))
+    dock.localize.run_button.click()
+    qtbot.waitUntil(preparing.is_set, timeout=30_000)
+    viewer.add_image(tissue()[::-1].copy(), name="B", rgb=True)
+    dock.localize.run_button.click()
+    assert dock.localize.progress.format() == "waits for the preparation of 'A' to end…"
+    assert dock.localize.cancel_button.isEnabled()
+    go_on.set()
+    qtbot.waitUntil(lambda: "B · foreground" in viewer.layers, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.background.busy, timeout=30_000)

@@ -12,6 +12,7 @@ from napari_pixelcam.background import Task
 from napari_pixelcam.controllers import finetune
 from napari_pixelcam.controllers.finetune import TuneSettings
 from napari_pixelcam.controllers.refine import RefineController
+from napari_pixelcam.device_queue import DeviceQueue
 from pixelcam import refine
 from pixelcam.errors import CancelledError, RunError
 from pixelcam.events import Event, Stop
@@ -118,7 +119,8 @@ def test_starting_waits_for_no_extraction_but_breaks_it_off(painted, jobs, monke
         raise CancelledError
 
     monkeypatch.setattr(refine, "extract_features", extract)
-    threads = painted.session.background = painted.finetune.session.background = Threads()
+    threads = painted.session.background = Threads()
+    painted.session.queue = DeviceQueue(threads)
     try:
         controller = RefineController(painted.session)
         painted.session.localized.emit(painted.record)

@@ -115,7 +115,7 @@ def test_cancelling_midway_leaves_everything_as_it_was(bench, fake):
 
     fake.on_step = stop
     bench.localize.run()
-    assert [event.step for event in events] == [1, 2]
+    assert [event.step for event in events if event.step] == [1, 2]
     assert ended == [("info", "Cancelled; 'tissue' is as it was.")]
     assert names(bench) == ["tissue"]
     assert bench.said == []
@@ -143,7 +143,8 @@ def test_data_replaced_meanwhile_are_not_overlaid_with_the_map_of_the_old(bench,
 def test_a_stack_is_refused_with_advice(bench):
     bench.viewer.add_image(np.zeros((3, 20, 20), np.uint8), name="stack")
     bench.localize.run()
-    assert bench.said[-1][1].startswith("'stack' has 3 dimensions; choose")
+    assert bench.said[-1][1].startswith("'stack' is a stack of 3 planes of 20 × 20 pixels: take it apart")
+    assert bench.localize.obstacle == bench.said[-1][1]
 
 
 def test_without_an_image_it_says_how_to_get_one(bench):

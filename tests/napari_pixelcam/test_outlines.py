@@ -125,7 +125,7 @@ def test_it_follows_the_strokes_another_map_and_another_size(bench, fake):
     changed = bench.record.result.localization.foreground
     changed[:] = 0
     changed[10:20, 30:40] = 1
-    overlays.change_maps(bench.viewer, bench.record, 0.5)
+    overlays.change_maps(bench.session, bench.record)
     drawn = np.asarray(bench.record.overlays["outline"].data[5])
     assert (drawn[10:20, 28] == NOTHING).all() or bench.record.outline.widths(1)[1] > 1
     assert (drawn[12:18, 29:31] == BRIGHT).all()

@@ -18,7 +18,7 @@ from napari_pixelcam.seedgrid import BACKGROUND, FOREGROUND
 from pixelcam.errors import OutputError
 from pixelcam.export.seeds import read_seed_record
 from pixelcam.review import Project
-from tests.napari_pixelcam.helpers import Work, tissue
+from tests.napari_pixelcam.helpers import Threads, Work, tissue
 
 
 @pytest.fixture
@@ -476,3 +476,56 @@ def test_orders_and_filters(work):
     assert neighbour(shown, 2, 1) is None
     assert neighbour(shown, 99, 1) == 3
     assert neighbour([], None, 1) is None
+
+
+def test_what_is_read_ahead_gives_way_and_follows_the_reviewer_through_the_list(fake, files, tmp_path):
+    threads = Threads()
+    work = Work(threads)
+    try:
+        work.workbench.create(tmp_path / "project", "Ann")
+        threads.settle()
+        work.workbench.add_images(files)
+        threads.settle()
+        assert work.workbench.current == 1
+        fake.steps = 30
+        work.workbench.step(1)
+        threads.pump(lambda: work.workbench.current == 2)
+        threads.pump(lambda: work.session.queue.running.startswith("reading ahead"))
+        work.workbench.step(1)  # while the third is read ahead
+        threads.settle()
+        assert work.workbench.current == 3
+        assert "image-2 · foreground" in work.names()
+        assert work.workbench._ahead.take(4) is not None
+    finally:
+        threads.settle()
+        work.close()
+
+
+def test_localizing_all_gives_way_to_the_image_at_hand_and_goes_on_where_it_was(fake, files, tmp_path):
+    threads = Threads()
+    work = Work(threads)
+    order = []
+
+    def note(step):
+        order.append(work.session.queue.running)
+
+    try:
+        work.workbench.create(tmp_path / "project", "Ann")
+        threads.settle()
+        work.workbench.add_images(files)
+        threads.settle()
+        fake.tilt, fake.steps = 0.2, 40
+        work.session.choose_views(4)  # no map is of four views
+        fake.on_step = note
+        work.workbench.localize_all()
+        threads.pump(lambda: len(order) > 50)
+        work.localize.run()
+        threads.settle()
+        assert work.told[-1][0] == "good"
+        assert work.told[-1][1].startswith("3 images localized") or work.told[-1][1].startswith("4 images")
+        kinds = [kind for at, kind in enumerate(order) if at == 0 or order[at - 1] != kind]
+        assert kinds[:2] == ["the localization of the list", "the localization of 'image-0'"]
+        assert all(work.project.localization(id).model.views == 4 for id in (1, 2, 3, 4))
+    finally:
+        threads.settle()
+        work.close()
