@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from pixelcam.events import Event, EventSink
 
@@ -19,7 +19,8 @@ from pixelcam.events import Event, EventSink
 def print_error(sentence: str) -> None:
     """Print one sentence on stderr, on one line whatever the width of the terminal."""
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
-    print(f"{red}{sentence}{plain}", file=sys.stderr)  # noqa: T201
+    line = sentence.replace("\r", "\\r").replace("\n", "\\n")  # which names of files may hold
+    print(f"{red}{_printable(line, sys.stderr)}{plain}", file=sys.stderr)  # noqa: T201
 
 
 def print_note(text: str) -> None:
@@ -30,7 +31,13 @@ def print_note(text: str) -> None:
 
 def print_result(text: str) -> None:
     """Print what the command was run for on stdout, terminal or not."""
-    print(text)  # noqa: T201
+    print(_printable(text, sys.stdout))  # noqa: T201
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    """Return text with what a stream cannot encode, such as names that are no text, spelled out."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def print_json(document: Mapping[str, Any] | list[Any]) -> None:
