@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, place = each.split("=", 1)
         tables[name] = measure(model, chosen(place))
         report = {"environment": environment(), "model": model.card.name, "tables": tables}
-        write_text(options.results / f"{options.name}.json", json.dumps(report, indent=1) + "\n")
+        write_text(options.results / f"{options.name}.json", json.dumps(rounded(report)) + "\n")
         write_text(options.results / f"{options.name}.md", page(report))
     print(page(report))
 
@@ -78,6 +78,15 @@ def measure(model: pixelcam.Localizer, samples: Sequence[Sample]) -> list[dict[s
         ClickResult(tuple(found), model.card.threshold, manner).to_json()
         for found, (manner, _) in zip(curves, manners, strict=True)
     ]
+
+
+def rounded(value: Any) -> Any:
+    """Return figures at four digits and without times, which other benchmarks take."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items() if key != "seconds"}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def page(report: dict[str, Any]) -> str:
