@@ -885,7 +885,7 @@ def project_with_rows(folder: Path, script) -> Path:
     values = ()
     if "?" in script:
         packer = zlib.compressobj(9)
-        values = (b"".join(packer.compress(bytes(1 << 24)) for _ in range(600)) + packer.flush(),)
+        values = (b"".join(packer.compress(bytes(1 << 24)) for _ in range(100)) + packer.flush(),)
     return change_rows(place, script, values)
 
 
