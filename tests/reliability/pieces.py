@@ -130,7 +130,7 @@ _Pieces = Iterator[tuple[str, Callable[[Place], Tally]]]
 
 
 def _saves(budget: Budget) -> _Pieces:
-    size = min(budget.lives, 43)
+    size = min(budget.lives, 10)
     for begin in range(0, budget.lives, size):
 
         def run(place: Place, begin: int = begin) -> Tally:
@@ -173,7 +173,7 @@ def _kills(budget: Budget) -> _Pieces:
 
 
 def _power(budget: Budget) -> _Pieces:
-    size = min(budget.cuts, 25)
+    size = min(budget.cuts, 10)
     for begin in range(0, budget.cuts, size):
 
         def run_saves(place: Place, begin: int = begin) -> Tally:
@@ -195,7 +195,7 @@ def _power(budget: Budget) -> _Pieces:
 
 
 def _rot(budget: Budget) -> _Pieces:
-    size = min(budget.rot, 210)
+    size = min(budget.rot, 63)
     for begin in range(0, budget.rot, size):
 
         def run(place: Place, begin: int = begin) -> Tally:
@@ -205,7 +205,7 @@ def _rot(budget: Budget) -> _Pieces:
 
 
 def _mutants(budget: Budget) -> _Pieces:
-    size = min(budget.trials, 250)
+    size = min(budget.trials, 50)
     for begin in range(0, budget.trials, size):
 
         def run(place: Place, begin: int = begin) -> Tally:
@@ -237,11 +237,11 @@ def _day(budget: Budget) -> _Pieces:
 
 def _hostile(budget: Budget) -> _Pieces:
     names = list(hostile.HOSTILE)
-    for begin in range(0, budget.hostile, 50):
+    for begin in range(0, budget.hostile, 10):
 
         def run(place: Place, begin: int = begin) -> Tally:
             tally = Tally()
-            for name in names[begin : min(begin + 50, budget.hostile)]:
+            for name in names[begin : min(begin + 10, budget.hostile)]:
                 _read_hostile(place, name, tally)
             return tally
 
