@@ -10,7 +10,7 @@ from tests.reliability.pieces import PARTS, SHORT, Piece, Place, pieces
 from tests.reliability.tally import Tally
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="The trials need Linux")
-PIECES = list(pieces(SHORT, [part for part in PARTS if part not in ("rot", "writes")]))
+PIECES = list(pieces(SHORT, PARTS))
 
 
 @pytest.fixture(scope="module")
