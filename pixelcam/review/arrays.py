@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from pixelcam.errors import ProjectError
 from pixelcam.files import refuse_links_below
@@ -20,6 +21,9 @@ from pixelcam.limits import check_zarr
 
 if TYPE_CHECKING:
     from pixelcam.review.journal import Piece
+
+# With a checksum: a rotten chunk would else be unpacked into other values without a word.
+_CHECKED = ZstdCodec(checksum=True)
 
 Box = tuple[int, int, int, int]
 """(y0, x0, y1, x1), the last two past the end."""
@@ -121,6 +125,7 @@ class SeedPicture:
             chunks=(min(CHUNK, self.shape[0]), min(CHUNK, self.shape[1])),
             dtype="uint8",
             fill_value=0,
+            compressors=_CHECKED,
             attributes=self._attributes,
             zarr_format=3,
         )
@@ -150,6 +155,7 @@ def write_map(path: Path, values: NDArray[np.floating], said: dict[str, Any] | N
         shape=values.shape,
         chunks=(min(MAP_CHUNK, values.shape[0]), min(MAP_CHUNK, values.shape[1])),
         dtype="float16",
+        compressors=_CHECKED,
         attributes=said,
         zarr_format=3,
     )

@@ -267,8 +267,11 @@ def fail(deed: str, templates: str, place: str, trials: list[list[int]]) -> None
             result["differs"] = sorted(
                 key for key in {**before, **found} if found.get(key) != before.get(key)
             )
-            if known.by_image and between_images(found, before, after):
-                result["state"] = "some"
+            if between_images(found, before, after):
+                if known.by_image:
+                    result["state"] = "some"
+                elif way == FAIL_ON:  # what has been renamed cannot be taken back: reading it tells
+                    result["state"] = "mixed"
         result["left"] = left_over(folder)
         result["foreign"] = [repr(error) for error in server.foreign_errors]
         results.write(json.dumps(result) + "\n")
@@ -337,6 +340,10 @@ def run_failures(
                 if not result["struck"]:
                     continue  # another number of calls than when they were counted
                 tally.add("failed writes")
+                tally.add(
+                    "old files beside new ones, as nothing can be renamed any more",
+                    result["state"] == "mixed",
+                )
                 for what, words in judge_failure(result, deed):
                     tally.find(what, words, result)
             chosen = chosen[len(results) :]
