@@ -153,7 +153,8 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if os.path.lexists(old) and not os.path.lexists(path):
-            old.rename(path)
+            with suppress(OSError):  # what is told is the first failure
+                old.rename(path)
         if isinstance(error, Exception) and (refusal := output_error(path, error)) is not None:
             raise refusal from error
         raise
