@@ -6,6 +6,7 @@ import io
 import re
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ _AS_RGB = 3
 _TURNING = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")  # where a PNG tells of it
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INFLATED = 2**20  # bytes of rows that are unpacked at a time
 _JPEG_START = b"\xff\xd8"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # none that belongs to the coded picture
 _JPEG_END = 0xD9
@@ -127,6 +130,8 @@ def opened_photo(path: Path, readable: str) -> Iterator[tuple[Image.Image, bytes
             with Image.open(io.BytesIO(data), formats=PHOTO_FORMATS) as image:
                 _refuse_pixels(*image.size, path)
                 _check_cost(image, data, path)
+                if image.format == "PNG" and _png_lacks_rows(data):
+                    raise ImageError(_damaged(path))
                 yield image, data
         except UnidentifiedImageError as error:
             if data.startswith((_PNG_START, _JPEG_START)):
@@ -179,6 +184,37 @@ def _jpeg_ends(data: bytes) -> bool:
             return True
         place += max(int.from_bytes(data[place : place + 2], "big"), 2)
     return False
+
+
+def _png_lacks_rows(data: bytes) -> bool:
+    """Return whether a PNG's stream ends before its last row, which decoders leave black without a word."""
+    width, height, bits, colour, interlaced = (
+        int.from_bytes(data[first:last], "big")
+        for first, last in ((16, 20), (20, 24), (24, 25), (25, 26), (28, 29))
+    )
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    missing = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            missing += rows * (1 + (columns * bits * samples + 7) // 8)  # each begins with its filter
+    stream = zlib.decompressobj()
+    for packed in _png_pieces(data):
+        while packed and not stream.eof and missing > 0:
+            missing -= len(stream.decompress(packed, _INFLATED))
+            packed = stream.unconsumed_tail
+    return missing > len(stream.flush())  # of what it was given, zlib holds back less than a match
+
+
+def _png_pieces(data: bytes) -> Iterator[bytes]:
+    """Yield the pieces of a PNG's packed rows."""
+    place = len(_PNG_START)
+    while place + 12 <= len(data):
+        size = int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] == b"IDAT":
+            yield data[place + 8 : place + 8 + size]
+        place += 12 + size
 
 
 def _refuse_pixels(width: int, height: int, path: Path | str) -> None:
