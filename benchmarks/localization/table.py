@@ -234,8 +234,8 @@ def _selection_note(lines: Sequence[Line]) -> str:
         f"- B-LOC: the best PxAP on the few masked validation images ({masks}).\n"
         "- B-CL: the best accuracy on the validation labels.\n"
         "- The Dice of B-LOC and B-CL is at a threshold chosen on those same masks; PxAP needs none.\n"
-        "- Class ECE of the official folds is of the very images that the classes' temperature was fitted on: "
-        "it flatters; the other splits' does not."
+        "- Class ECE of the official folds is of the images that the classes' temperature was fitted on: it "
+        "flatters; the other splits' does not."
     )
 
 
