@@ -128,9 +128,13 @@ def pairs_of_reviewers(project: Project) -> Iterator[tuple[str, str]]:
     yield from combinations(project.reviewers(), 2)
 
 
-def agreements(project: Project) -> list[Agreement]:
-    """Return the agreement of each pair of reviewers who have both labelled an image or a pixel."""
-    views = {name: project.images_of(name) for name in project.reviewers()}
+def agreements(project: Project, views: dict[str, list[ImageEntry]] | None = None) -> list[Agreement]:
+    """Return the agreement of each pair of reviewers who have both labelled an image or a pixel.
+
+    `views` are all reviewers' of the project's images by name, where they are at hand.
+    """
+    if views is None:
+        views = {name: project.images_of(name) for name in project.reviewers()}
     found = (agreement_of(project, pair, views) for pair in pairs_of_reviewers(project))
     return [each for each in found if each.images or each.pixels]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
@@ -119,6 +118,8 @@ class SeedPicture:
         """Make the array, with no label, where there is none."""
         if self.path.exists():
             return
+        import zarr  # here and below: who only lists images need not wait for it
+
         self._array = zarr.create_array(
             self.path,
             shape=self.shape,
@@ -134,6 +135,8 @@ class SeedPicture:
 
     def _open(self) -> Any:
         if self._array is None:
+            import zarr
+
             refuse_links_below(self.path, ProjectError)
             array: Any = zarr.open_array(self.path, mode="r+", zarr_format=3)
             check_zarr(array, self.path, ProjectError, "paint it anew")
@@ -150,6 +153,8 @@ def new_map_name(kind: str, writer: str) -> str:
 
 def write_map(path: Path, values: NDArray[np.floating], said: dict[str, Any] | None = None) -> None:
     """Write a map as a float16 array that is on the disk when this returns; `said` are its attributes."""
+    import zarr
+
     array = zarr.create_array(
         path,
         shape=values.shape,
@@ -168,6 +173,8 @@ def write_map(path: Path, values: NDArray[np.floating], said: dict[str, Any] | N
 
 def read_map(path: Path) -> NDArray[np.float32] | None:
     """Return a map as (h, w) float32, None where it is missing or damaged."""
+    import zarr
+
     try:
         refuse_links_below(path, ProjectError)
         array: Any = zarr.open_array(path, mode="r", zarr_format=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from pixelcam.limits import parse_json
 from pixelcam.localize.localization import Localization, ModelRef, area_mm2
 from pixelcam.review.entries import Accepted, ImageEntry, ProjectEvent, UsedModel, UsedRun
 from pixelcam.review.journal import local_time, now
+
+Row = sqlite3.Row | Mapping[str, Any]
+"""Values by the names of their columns."""
 
 _ENTRIES = """
 SELECT i.*, coalesce(j.status, 'to do') AS status, j.label, coalesce(j.note, '') AS note,
@@ -29,8 +33,10 @@ LEFT JOIN saves s ON s.id = (SELECT max(id) FROM saves WHERE image = i.id AND re
 
 def entries(connection: sqlite3.Connection, reviewer: int) -> list[ImageEntry]:
     """Return all images in the order in which they were added."""
-    rows = connection.execute(f"{_ENTRIES} ORDER BY i.id", {"reviewer": reviewer})
+    cursor = connection.execute(f"{_ENTRIES} ORDER BY i.id", {"reviewer": reviewer})
     accepted = {row["image"]: row for row in latest_accepted(connection, reviewer)}
+    names = [column[0] for column in cursor.description]  # a row looks for each name from the first on
+    rows = (dict(zip(names, row, strict=True)) for row in cursor)
     return [_entry(row, accepted.get(row["id"])) for row in rows]
 
 
@@ -44,7 +50,7 @@ def entry(connection: sqlite3.Connection, reviewer: int, image: int) -> ImageEnt
     return _entry(row, next(iter(latest_accepted(connection, reviewer, image)), None))
 
 
-def _entry(row: sqlite3.Row, accepted: sqlite3.Row | None) -> ImageEntry:
+def _entry(row: Row, accepted: sqlite3.Row | None) -> ImageEntry:
     return ImageEntry(
         id=row["id"],
         name=row["name"],
@@ -70,7 +76,7 @@ def _entry(row: sqlite3.Row, accepted: sqlite3.Row | None) -> ImageEntry:
     )
 
 
-def _accepted(image: sqlite3.Row, row: sqlite3.Row) -> Accepted:
+def _accepted(image: Row, row: sqlite3.Row) -> Accepted:
     mpp = image["mpp"]
     return Accepted(
         seq=row["id"],
@@ -90,7 +96,7 @@ def _accepted(image: sqlite3.Row, row: sqlite3.Row) -> Accepted:
     )
 
 
-def model_of(localization: sqlite3.Row) -> ModelRef:
+def model_of(localization: Row) -> ModelRef:
     """Return which model made a localization, and from how many views."""
     return ModelRef(localization["model_name"], localization["model"], localization["views"])
 

@@ -165,7 +165,7 @@ def gather(project: Project, drawn: int = MOST_DRAWN) -> Report:
     """Return what a project's report tells, with pictures of so many images."""
     names = project.reviewers()
     views = {name: project.images_of(name) for name in names}
-    entries = project.images()
+    entries = views[names[0]] if names else project.images()  # what is the same for all is told of these
     begun = [any(_did_anything(views[name][number]) for name in names) for number in range(len(entries))]
     order = sorted(range(len(entries)), key=lambda number: not begun[number])
     shown = set(order[:drawn])
@@ -178,7 +178,7 @@ def gather(project: Project, drawn: int = MOST_DRAWN) -> Report:
         made=datetime.now().astimezone(),
         views=views,
         pictures=pictures,
-        agreements=agreements(project),
+        agreements=agreements(project, views),
         models=project.models(),
         runs=project.runs(),
     )

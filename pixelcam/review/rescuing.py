@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
@@ -243,6 +242,8 @@ def _complete_images(target: sqlite3.Connection, notes: dict[int, dict[str, Any]
 
 def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[int, int], NDArray[np.uint8]]:
     """Put back reviewers named by their arrays; return all readable arrays of seeds by image and reviewer."""
+    import zarr
+
     arrays = {}
     for path in sorted(folder.glob("images/*/seeds-*.zarr")):
         with suppress(Exception):  # whatever the decoders stumble over: the journal has to do
@@ -260,6 +261,8 @@ def _complete_reviewers(target: sqlite3.Connection, folder: Path) -> dict[tuple[
 
 def _complete_accepted(target: sqlite3.Connection, folder: Path) -> None:
     """Put back what reviewers accepted where the rows are lost: each map says it itself."""
+    import zarr
+
     for path in sorted(folder.glob(f"images/*/{ACCEPTED}-*.zarr")):
         if not is_made(path.name, MAP_NAME):
             continue

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pixelcam.files import is_made
@@ -45,24 +46,52 @@ def _name(value: Any) -> bool:
     return _text(value) and value != ""
 
 
-def _number(low: float, high: float) -> Callable[[Any], bool]:
-    def is_right(value: Any) -> bool:
-        return isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high
+@dataclass(frozen=True)
+class _Within:
+    """Whether a value is a number between two others, an integer or any; SQLite can be asked the same."""
 
-    return is_right
+    low: float
+    high: float
+    types: tuple[type[float], ...]
+    or_none: bool = False
+
+    def __call__(self, value: Any) -> bool:
+        if value is None:
+            return self.or_none
+        return isinstance(value, self.types) and math.isfinite(value) and self.low <= value <= self.high
+
+    def sql(self, column: str) -> str:
+        types = "('integer')" if self.types == (int,) else "('integer', 'real')"
+        right = f"(typeof({column}) IN {types} AND {column} BETWEEN {self.low!r} AND {self.high!r})"
+        return f"({column} IS NULL OR {right})" if self.or_none else right
 
 
-def _integer(low: int, high: int = MOST) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and low <= value <= high
+def _number(low: float, high: float) -> _Within:
+    return _Within(low, high, (int, float))
+
+
+def _integer(low: int, high: int = MOST) -> _Within:
+    return _Within(low, high, (int,))
 
 
 def _or_none(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    if isinstance(is_right, _Within):
+        return replace(is_right, or_none=True)
     return lambda value: value is None or is_right(value)
+
+
+_PLAIN_TIME = re.compile(
+    r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(?:\.[0-9]{3})?\+00:00"
+)
+"""Times as this program writes them, in all months alike; others are looked at more closely."""
 
 
 def _time(value: Any) -> bool:
     if not _text(value):
         return False
+    if _PLAIN_TIME.fullmatch(value):
+        return True
     try:
         return 1970 <= local_time(value).year <= 9998
     except (ValueError, OverflowError, OSError):
@@ -271,6 +300,8 @@ def find_wrong(connection: sqlite3.Connection) -> str:
             if row := connection.execute(_WRONG_PATCH).fetchone():
                 return f"row {row[0]} of the table patches holds no labels of a box"
             continue
+        if _all_right(connection, table, names):
+            continue
         for row in connection.execute(f"SELECT rowid, {', '.join(names)} FROM main.{table}"):
             for number, name in enumerate(names, start=1):
                 if not columns[name].is_right(row[number]):
@@ -278,6 +309,30 @@ def find_wrong(connection: sqlite3.Connection) -> str:
             if found := _contradictions(table, dict(zip(names, tuple(row)[1:], strict=True))):
                 return f"row {row[0]} of the table {table} contradicts itself ({', '.join(found)})"
     return ""
+
+
+def _all_right(connection: sqlite3.Connection, table: str, names: list[str]) -> bool:
+    """Return whether a table holds nothing wrong, which SQLite says of numbers, Python of each text once."""
+    tests, texts = [], []
+    for name in names:
+        is_right = COLUMNS[table][name].is_right
+        if isinstance(is_right, _Within):
+            tests.append(is_right.sql(name))
+        else:
+            texts.append(name)
+    if table == "images":
+        tests.append(
+            "grid_height <= height AND grid_width <= width AND grid_height * grid_width <= 1073741824"
+        )
+    if tests:
+        wrong = f"SELECT 1 FROM main.{table} WHERE ({' AND '.join(tests)}) IS NOT 1 LIMIT 1"
+        if connection.execute(wrong).fetchone():
+            return False
+    for name in texts:
+        found = {row[0] for row in connection.execute(f"SELECT {name} FROM main.{table}")}
+        if not all(map(COLUMNS[table][name].is_right, found)):
+            return False
+    return True
 
 
 # As `COLUMNS` says; there may be a million of them.

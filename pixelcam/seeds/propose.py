@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from skimage.draw import disk
 
 from pixelcam.errors import ConfigError
 from pixelcam.seeds.labels import BACKGROUND, FOREGROUND
@@ -47,6 +45,9 @@ def propose_seeds(
         raise ConfigError(
             "Proposing seeds needs a count of at least 1, a radius of at least 0 and a confidence up to 0.5."
         )
+    from scipy.ndimage import gaussian_filter  # takes a second, which who proposes nothing need not wait
+    from skimage.draw import disk
+
     labels = np.zeros(foreground.shape, dtype=np.uint8)
     smooth = gaussian_filter(np.asarray(foreground, dtype=np.float32), sigma=max(radius, 1))
     if float(smooth.max()) - float(smooth.min()) < 1e-6:
