@@ -111,7 +111,7 @@ class WorkbenchController:
         self.seeds.keeper = ProjectKeeper(project, self.seeds.folder)
         self._judgements = Judgements(project, self.seeds.autosaver)
         if project.read_only:
-            text = f"{project.name} is open read-only: nothing you do is kept."
+            text = f"{project.name} is open read-only: nothing you do is kept. {project.warning}".strip()
             self.said.emit("warning", text, lambda: self.project)
         else:
             self.said.emit("info", "")

@@ -330,7 +330,10 @@ app.command()(report)
 def _looking_at(folder: Path, reviewer: str) -> Project:
     from pixelcam.review import Project
 
-    return Project.open(folder, reviewer=reviewer, read_only=True)
+    project = Project.open(folder, reviewer=reviewer, read_only=True)
+    if project.warning:
+        print_error(project.warning)
+    return project
 
 
 def _whose(project: Project, asked: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelcam.cli.console import print_note
+from pixelcam.cli.console import print_error, print_note
 
 
 def report(
@@ -26,4 +26,6 @@ def report(
     from pixelcam.review.report import write_report
 
     with Project.open(folder, reviewer="report", read_only=True) as project:
+        if project.warning:
+            print_error(project.warning)
         print_note(f"Written to {write_report(project, out, pictures=pictures)}.")

@@ -35,6 +35,10 @@ class DamagedError(ProjectError):
     """The database does not hold together; `pixelcam.review.rescuing` saves what can be read."""
 
 
+class WrongValueError(DamagedError):
+    """The database holds together, but something in it is nothing that this program writes."""
+
+
 def damaged(folder: Path, what: object) -> DamagedError:
     """Return the error that says what is wrong with a project's database, and what to do."""
     return DamagedError(
@@ -62,6 +66,8 @@ class Database:
         The project's folder.
     read_only
         Never write, not even to bring an older version up to date.
+    copy
+        A folder with a copy of the database to look at in its place, which is removed in the end.
 
     Raises
     ------
@@ -80,11 +86,13 @@ class Database:
         Called when a lost connection is to be made anew.
     """
 
-    def __init__(self, folder: Path, read_only: bool) -> None:
+    def __init__(
+        self, folder: Path, read_only: bool, copy: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
         self.path = folder / DATABASE
         self.read_only = read_only
         self.lock = threading.RLock()
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._copy = copy
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._identity = ""
@@ -217,6 +225,8 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
             return connect(self.path, "rw")
+        if self._copy is not None:
+            return connect(Path(self._copy.name) / DATABASE, "rw")
         try:
             connection = connect(self.path, "ro")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -406,7 +416,7 @@ def _check_content(connection: sqlite3.Connection, path: Path) -> int:
     if findings != "ok":
         raise damaged(path.parent, findings)
     if wrong := find_wrong(connection):
-        raise damaged(path.parent, wrong)
+        raise WrongValueError(str(damaged(path.parent, wrong)))
     return version
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,12 +23,13 @@ from pixelcam.review.database import (
     ERRORS,
     DamagedError,
     Database,
+    WrongValueError,
     connect,
     refuse_foreign_parts,
 )
 from pixelcam.review.entries import ImageEntry
 from pixelcam.review.locking import ReviewerLock, checked_reviewer, folded_reviewer, is_read_only, slug
-from pixelcam.review.rescuing import rescue
+from pixelcam.review.rescuing import readable_copy, rescue
 from pixelcam.review.seedstore import Canvas, SeedStore
 from pixelcam.slides import Slide, open_slide, series_of
 
@@ -40,11 +42,18 @@ def is_project(folder: str | Path) -> bool:
 class OpenProject:
     """What `Project` begins with; see there."""
 
-    def __init__(self, folder: Path, reviewer: str, lock: ReviewerLock | None) -> None:
-        self.folder, self.reviewer = folder, reviewer
+    def __init__(
+        self,
+        folder: Path,
+        reviewer: str,
+        lock: ReviewerLock | None,
+        copy: tempfile.TemporaryDirectory[str] | None = None,
+        warning: str = "",
+    ) -> None:
+        self.folder, self.reviewer, self.warning = folder, reviewer, warning
         self._lock = lock
         try:
-            self._database = Database(folder, read_only=lock is None)
+            self._database = Database(folder, read_only=lock is None, copy=copy)
             if lock is not None:
                 # A share that comes back may have forgotten who held the name, or be another copy.
                 self._database.on_return = self._return
@@ -107,7 +116,8 @@ class OpenProject:
             Somebody works in it under that name; it can be opened read-only or under another.
         DamagedError
             The database was damaged. What could be read was saved, as the error tells: open it again. A
-            project that is opened read-only is left as it is.
+            project that is opened read-only is left as it is: single wrong values are passed over, as
+            `Project.warning` tells.
         ProjectError
             There is no project, or it is of a newer version.
         """
@@ -127,10 +137,13 @@ class OpenProject:
                     raise
         try:
             return cls(folder, reviewer, lock)
-        except DamagedError:
-            if lock is None:
+        except DamagedError as error:
+            if lock is not None:
+                raise DamagedError(str(rescue(folder))) from None
+            if not isinstance(error, WrongValueError):
                 raise
-            raise DamagedError(str(rescue(folder))) from None
+            warning = f"{error} Until then what makes no sense is left out or replaced in what you see."
+            return cls(folder, reviewer, None, readable_copy(folder), warning)
 
     @property
     def closed(self) -> bool:

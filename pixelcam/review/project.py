@@ -41,6 +41,8 @@ class Project(OpenProject):
         Where it is, what it is called, and the name that this process works under.
     read_only
         Whether it can only be looked at: as asked for, or because the folder cannot be written.
+    warning
+        A sentence on what is wrong with the database where it was opened read-only nevertheless, else "".
     """
 
     # Judgements of this reviewer.

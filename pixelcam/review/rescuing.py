@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
+import tempfile
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,6 +132,28 @@ def rescue(folder: str | Path) -> RescueReport:
             for end in ("", "-wal", "-shm", "-journal"):
                 with suppress(OSError):
                     fresh.with_name(fresh.name + end).unlink(missing_ok=True)
+
+
+def readable_copy(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder with what a rescue would make of a database, which stays as it is.
+
+    Raises
+    ------
+    OutputError
+        There is no room for it.
+    """
+    place = tempfile.TemporaryDirectory(prefix="pixelcam-project-")
+    fresh = Path(place.name) / DATABASE
+    try:
+        create(fresh, {})
+        with damaged_copy(folder / DATABASE) as source, closing(connect(fresh, "rw")) as target:
+            _fill(source, target, folder)
+    except BaseException as error:
+        place.cleanup()
+        if isinstance(error, ERRORS):
+            raise explain(error, fresh) from error
+        raise
+    return place
 
 
 def _is_whole(folder: Path) -> bool:
