@@ -284,7 +284,8 @@ def _finetune(state: Walk) -> str:
     _wait(lambda: dock.session.model != old, 20, f"the new model ({dock.finetune.status.text})")
     agreement = dock.finetune_controller.progress.agreement
     _check(max(agreement) > agreement[0] or agreement[0] == 100, f"the job learned nothing: {agreement}")
-    return f"{dock.session.model}; agrees with {agreement[0]:.0f} → {max(agreement):.0f} % of the seeds"
+    agreed = f"{agreement[0]:.0f} → {max(agreement):.0f} % of the strokes it was taught"
+    return f"{dock.session.model}; agrees with {agreed}"
 
 
 def _again(state: Walk) -> str:

@@ -99,7 +99,7 @@ def _print_warning(event: Event) -> None:
 def _print_epoch(event: Event) -> None:
     _print_warning(event)
     if event.kind in ("epoch", "validation") and event.metrics:
-        print(f"{_title(event)}: {_figures(event.metrics)}", flush=True)  # noqa: T201
+        print(f"{_title(event)}: {_figures(event)}", flush=True)  # noqa: T201
 
 
 @contextmanager
@@ -133,7 +133,7 @@ class _BarSink:
             style = "yellow" if event.kind == "warning" else ""
             self._progress.console.print(Text(event.message, style=style))
         if event.kind == "validation" and event.metrics:
-            self._progress.console.print(Text(f"{_title(event)}: {_figures(event.metrics)}"))
+            self._progress.console.print(Text(f"{_title(event)}: {_figures(event)}"))
         if event.stage and event.kind in ("started", "step", "epoch"):
             self._move(event)
 
@@ -142,7 +142,7 @@ class _BarSink:
             self._bars[event.stage] = self._progress.add_task(_title(event), total=None, figures="")
         changes: dict[str, Any] = {"description": _title(event)}
         if event.metrics:
-            changes["figures"] = _figures(event.metrics)
+            changes["figures"] = _figures(event)
         if event.step is not None:
             changes["completed"] = event.step
         if event.total is not None:
@@ -155,5 +155,10 @@ def _title(event: Event) -> str:
     return f"{event.stage}{epoch}" + (f"/{event.epochs}" if epoch and event.epochs else "")
 
 
-def _figures(metrics: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+# What an agreement is with: it is no measure of how good the model is elsewhere.
+_TOLD = {("finetune", "agreement"): "% agreement with the strokes it was taught"}
+
+
+def _figures(event: Event) -> str:
+    told = [(name, _TOLD.get((event.stage, name)), value) for name, value in event.metrics.items()]
+    return "  ".join(f"{value:.4g} {said}" if said else f"{name} {value:.4g}" for name, said, value in told)

@@ -122,7 +122,7 @@ class _Finetuning:
                 f"in {len(self.painted)} images ({names})"
             ),
             training={**parent.training, "finetune": _told(settings)},
-            selection="agreement with a reviewer's seeds",
+            selection="agreement with the strokes it was taught",
         )
 
     def _crop_side(self) -> int:

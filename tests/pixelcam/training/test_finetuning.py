@@ -203,7 +203,7 @@ def test_events_and_card_tell_what_happened(settings, reviewed, tmp_path):
     assert read_card(run / "checkpoints" / "last.safetensors").metrics == {"seed_agreement": epochs[-1]}
     assert card.parent == file_sha256(settings.model)
     parent = read_card(settings.model)
-    assert card.selection == "agreement with a reviewer's seeds"
+    assert card.selection == "agreement with the strokes it was taught"
     told = dict(card.training)
     assert told.pop("finetune")["steps"] == settings.steps
     assert told == parent.training
