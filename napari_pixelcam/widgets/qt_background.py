@@ -99,6 +99,7 @@ class QtBackground:
             except Exception as error:  # the caller's callback says it
                 outcome = _Failure(error)
             relay.ended.emit(outcome)
+            del outcome  # a failure holds this frame by its traceback, and with it the window
 
         def forget() -> None:
             bar.close()

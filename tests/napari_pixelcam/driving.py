@@ -39,7 +39,9 @@ class Driver:
     """
 
     def __init__(self, viewer: Any, dock: Any, wait: Callable[[Callable[[], bool]], None]) -> None:
-        self.viewer, self.dock, self._wait = viewer, dock, wait
+        # napari hands tests a proxy whose layers are proxies too: none is the layer that the dock names.
+        self.viewer = getattr(viewer, "__wrapped__", viewer)
+        self.dock, self._wait = dock, wait
         self._records: WeakSet[ImageRecord] = WeakSet()
 
     def idle(self) -> None:
