@@ -267,7 +267,9 @@ def fail(deed: str, templates: str, place: str, trials: list[list[int]]) -> None
             result["differs"] = sorted(
                 key for key in {**before, **found} if found.get(key) != before.get(key)
             )
-            if between_images(found, before, after):
+            if code == 0 and before and all(found.get(key) == value for key, value in before.items()):
+                result["state"] = "beside"  # whose the old files are could not be read: they were kept
+            elif between_images(found, before, after):
                 if known.by_image:
                     result["state"] = "some"
                 elif way == FAIL_ON:  # what has been renamed cannot be taken back: reading it tells
@@ -310,7 +312,7 @@ def judge_failure(result: dict[str, Any], deed: Deed) -> list[tuple[str, str]]:
         wrong.append(("raw", f"{name}: exit {result['code']}"))
     if result["state"] == "between":
         wrong.append(("broken", f"{name}: neither old nor new: {result.get('differs')}"))
-    elif result["code"] == 0 and result["state"] != "after":
+    elif result["code"] == 0 and result["state"] not in ("after", "beside"):
         wrong.append(("broken", f"{name}: exit 0, but the files are the old ones"))
     full = FAILURES[result["trial"][0]][0] == "ENOSPC"  # of the others, the removal itself may have failed
     if full and result["trial"][1] == FAIL_ONCE and result["code"] == 1 and result["left"]:
