@@ -75,13 +75,18 @@ class FinetuneSection(Section):
         controller.ended.connect(self._on_ended)
         session.model_changed.connect(lambda model: self._suggest())
         session.catalogue_changed.connect(lambda catalogue: self._suggest())
+        self._suggested = self.name.value
         self._suggest()
         self._show(controller.progress)
 
     def _suggest(self) -> None:
-        if not self._controller.progress.busy:
-            self.name.value = self._controller.suggest_name()
-            self._controller.look_at(self.name.value)  # what is taken may be another now
+        if self._controller.progress.busy:
+            return
+        catalogue = self._session.catalogue
+        taken = () if catalogue is None else catalogue.models
+        if self.name.value in ("", self._suggested, *taken):  # else the person has typed it
+            self.name.value = self._suggested = self._controller.suggest_name()
+        self._controller.look_at(self.name.value)  # what is taken may be another now
 
     def _on_named(self, problem: str) -> None:
         self.obstacle.say(problem, "error")

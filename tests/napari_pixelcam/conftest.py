@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
 from PIL import Image
+from qtpy.QtCore import QThreadPool
 
 import napari_pixelcam
 from napari_pixelcam import backend
@@ -116,6 +117,7 @@ def open_dock(make_napari_viewer_proxy, npe2pm, qtbot):
     for dock in docks:
         dock.close_down()
     docks.clear()
+    QThreadPool.globalInstance().waitForDone(30_000)  # work that has been told to end still knows its window
     qtbot.wait(20)
     for _ in range(3):
         gc.collect()  # a window that the test has closed goes in several passes, and napari makes only one

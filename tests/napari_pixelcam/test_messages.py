@@ -95,6 +95,7 @@ def test_in_the_dock_every_red_line_goes_with_its_subject(open_dock, fake, qtbot
     dock.finetune_controller.start(TuneSettings("new"))
     qtbot.waitUntil(lambda: "Paint or propose" in dock.finetune.status.text, timeout=10_000)
     assert "Paint or propose" in red.text
+    viewer.layers["other"].visible = False  # painting under it would be warned of
     click(qtbot, dock.seeds.brushes["foreground"])
     stroke(dock.session.record.seeds, [(20, 20), (20, 40)])
     qtbot.waitUntil(lambda: (dock.finetune.status.text, red.text) == ("", ""), timeout=5000)
@@ -149,6 +150,18 @@ def test_seeds_that_are_not_saved_are_told_until_they_are_whatever_image_is_at_h
     qtbot.waitUntil(lambda: saved.text == "", timeout=10_000)
     viewer.layers.selection.active = viewer.layers["other"]
     assert saved.text.startswith("✓ saved")
+
+
+def test_a_name_that_was_typed_stays_when_the_list_of_models_is_read_anew(open_dock, fake, qtbot):
+    _, dock = open_dock(IMAGE)
+    section, session = dock.finetune, dock.session
+    suggested = section.name.value
+    session.catalogue_changed.emit(session.catalogue)
+    assert section.name.value == suggested
+    section.name.native.clear()
+    qtbot.keyClicks(section.name.native, "mine")
+    session.catalogue_changed.emit(session.catalogue)
+    assert section.name.value == "mine"
 
 
 def test_the_name_of_the_new_model_is_checked_as_it_is_typed(open_dock, fake, qtbot):
