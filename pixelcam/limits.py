@@ -13,14 +13,15 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
 import psutil
 import yaml
-from numpy.typing import NDArray
 
 from pixelcam.errors import PixelCAMError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GB = 10**9
 MOST = 3_000_000_000
@@ -91,6 +92,8 @@ def _size(count: float) -> str:
 
 def array_bytes(shape: Sequence[int], dtype: Any) -> int:
     """Return the bytes of an array that is to be made, exactly, however large."""
+    import numpy as np
+
     return math.prod(int(side) for side in shape) * int(np.dtype(dtype).itemsize)
 
 
@@ -191,6 +194,8 @@ def read_npz(path: Path, name: str, error: type[PixelCAMError], advice: str) -> 
     OSError, ValueError, KeyError, zipfile.BadZipFile
         It cannot be read, or there is no such array.
     """
+    import numpy as np
+
     with path.open("rb") as file, zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         read = {
@@ -225,6 +230,8 @@ def check_zarr(array: Any, folder: Path, error: type[PixelCAMError], advice: str
         Of the type `error`: the array or a chunk of it does not fit into memory, or a file of it unpacks to
         more than a chunk holds.
     """
+    import numpy as np
+
     shape, itemsize = array.shape, max(4, np.dtype(array.dtype).itemsize)
     pieces = [array.chunks, *([array.shards] if getattr(array, "shards", None) else [])]
     chunk = max(math.prod(int(side) for side in piece) for piece in pieces)

@@ -171,13 +171,15 @@ class Bench:
         result = self._record_path(cell).parent / f"{target.dataset}-{target.split}-{selection}.json"
         begun = time.perf_counter()
         self._do(command, result)
+        figures = json.loads(result.read_text(encoding="utf-8"))
+        figures.pop("pixelcam", None)  # which data set, by its place on this machine
         return {
             "dataset": target.dataset,
             "split": target.split,
             "fold": target.fold,
             "scheme": target.scheme,
             "selection": selection,
-            "figures": json.loads(result.read_text(encoding="utf-8")),
+            "figures": figures,
             "seconds": time.perf_counter() - begun,
         }
 

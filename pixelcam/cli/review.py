@@ -273,14 +273,17 @@ def export(
 
     with _looking_at(folder, reviewer) as project, show_progress() as sink:
         if not everyone and project.reviewer not in project.reviewers():
+            names = ", ".join(project.reviewers())
+            if not names:
+                raise ProjectError(f"There is nothing to export: nobody has worked in {folder} yet.")
             raise ProjectError(
-                f"Nobody called {reviewer!r} has worked in {folder}; name one of "
-                f"{', '.join(project.reviewers())} with --reviewer, or use --everyone."
+                f"Nobody called {reviewer!r} has worked in {folder}; name one of {names} with --reviewer, "
+                "or use --everyone."
             )
         prepare_folder(out)
-        names = project.reviewers() if everyone else None
+        everybody = project.reviewers() if everyone else None
         files = export_project(
-            project, out, formats or ["png"], reviewers=names, results=results, on_event=sink
+            project, out, formats or ["png"], reviewers=everybody, results=results, on_event=sink
         )
     if not files:
         raise ProjectError(f"{folder} holds nothing to export as asked; paint seeds or localize first.")

@@ -12,7 +12,6 @@ from pixelcam.cli.console import print_json, print_table, show_progress
 from pixelcam.cli.divisions import caution_of, choose_division
 from pixelcam.cli.outputs import prepare_file, write_figures
 from pixelcam.events import Event
-from pixelcam.seeds.labels import BRUSH
 
 WORSE = 0.02
 
@@ -48,8 +47,9 @@ def clicks(
     ] = "alternate",
     strokes: Annotated[bool, typer.Option("--strokes", help="Draw strokes instead of clicking.")] = False,
     brush: Annotated[
-        int, typer.Option(min=1, max=1000, help="Diameter of strokes in pixels; the dock's by default.")
-    ] = BRUSH,
+        int | None,
+        typer.Option(min=1, max=1000, help="Diameter of strokes in pixels; the dock's by default."),
+    ] = None,
     threshold: options.Threshold = None,
     views: options.Views = 1,
     device: options.Device = "auto",
@@ -70,6 +70,7 @@ def clicks(
     import pixelcam
     from pixelcam.datasets import open_dataset
     from pixelcam.refine.oracle import Manner, simulate_clicks
+    from pixelcam.seeds import BRUSH
 
     localizer = pixelcam.load(model, device, views=views)
     division = choose_division(localizer.card, dataset, fold, scheme)
@@ -80,7 +81,7 @@ def clicks(
             sink(Event("warning", message=note))
         if caution := caution_of(localizer.card, dataset, division):
             sink(Event("warning", message=caution))
-        manner = Manner(order, brush if strokes else None)
+        manner = Manner(order, (brush or BRUSH) if strokes else None)
         result = simulate_clicks(localizer, images, count, threshold=threshold, manner=manner, on_event=sink)
     document = {"split": split, **division._asdict(), **result.to_json()}
     if json_file is not None and to_file:

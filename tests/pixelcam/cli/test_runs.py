@@ -83,7 +83,7 @@ def test_every_option_reaches_the_settings(command, learning, run_folder, tmp_pa
         "rate_classifier": 0.1, "rate_joint": 0.2, "head_factor": 3.0, "momentum": 0.5, "weight_decay": 0.01,
         "pixel_weight_decay": 0.02, "pixel_weight": 0.5, "clip": 2.0,
         "dropout": 0.2, "seed": 5, "device": "cpu",
-        "name": "mine", "description": "for tests", "licence": "none",
+        "name": "mine", "description": "for tests", "licence": "none", "foreground_name": "glands",
     }  # fmt: skip
     options = ["--pretrained", "--no-standardise", "--no-teacher-flips", "--half", "--no-eigen-by-label"]
     for key, value in values.items():

@@ -132,7 +132,7 @@ def test_seeds_of_some_images_are_written_without_those_of_a_missing_one(project
     assert export_seeds_of(project, tmp_path / "none", []).paths == []
 
 
-@pytest.mark.parametrize("names", [("Lab/Ann", "Lab_Ann"), ("Ann", "ann"), ("a-b", "b"), ("..", ".")])
+@pytest.mark.parametrize("names", [("Lab/Ann", "Lab_Ann"), ("Ann B", "Ann_B"), ("a-b", "b"), ("..", ".")])
 def test_reviewers_of_like_names_have_a_folder_each(painted, image, tmp_path, names):
     for value, name in enumerate(names, start=1):
         seeds = np.full((700, 600), value, np.uint8)
