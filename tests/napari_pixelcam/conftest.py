@@ -119,5 +119,6 @@ def open_dock(make_napari_viewer_proxy, npe2pm, qtbot):
     docks.clear()
     QThreadPool.globalInstance().waitForDone(30_000)  # work that has been told to end still knows its window
     qtbot.wait(20)
+    gc.unfreeze()  # the dock's collector sets aside what lived when it began
     for _ in range(3):
         gc.collect()  # a window that the test has closed goes in several passes, and napari makes only one

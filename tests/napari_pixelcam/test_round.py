@@ -319,3 +319,6 @@ def test_what_was_seen_when_saying_done_is_what_is_reported_to_the_digit(sit_dow
     rows = reported(folder, tmp_path / "later.html")
     assert f"<td>{seen['image-2'][0]}, " in rows["image-2"]
     assert "seeds changed since" in rows["image-2"]
+    from napari._qt.qt_viewer import QtViewer
+
+    QtViewer._instances.clear()  # the window that this test closed by itself is still known to somebody
